@@ -1,0 +1,1 @@
+"""The daemon that gets every file of the Prime Focus Spectrograph into its Butler repository."""

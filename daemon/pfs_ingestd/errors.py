@@ -1,0 +1,104 @@
+"""What can go wrong, sorted by what the loop does about it."""
+
+from enum import StrEnum
+
+__all__ = [
+    "Code",
+    "Fatal",
+    "Incomplete",
+    "IngestdError",
+    "Outage",
+    "Rejected",
+    "StaleRecord",
+    "TryLater",
+    "Vanished",
+]
+
+
+class Code(StrEnum):
+    """The stable name of a reason; `docs/operations.md` explains each."""
+
+    # Rejected: the file is bad.
+    BAD_CARD = "bad_card"
+    BAD_TABLE = "bad_table"
+    CONFLICT = "conflict"
+    DESIGN_CONFLICT = "design_conflict"
+    EXHAUSTED = "exhausted"
+    MISSING_CARD = "missing_card"
+    NAME_MISMATCH = "name_mismatch"
+    NOT_FITS = "not_fits"
+    NO_EXPOSURE = "no_exposure"
+    TRUNCATED = "truncated"
+    UNNAMEABLE = "unnameable"
+    UNREADABLE = "unreadable"
+    WRONG_INSTRUMENT = "wrong_instrument"
+    # TryLater: the next attempt may go better.
+    BUSY = "busy"
+    RACE = "race"
+    STORE_FAILED = "store_failed"
+    # Outage: nothing can be stored now, whatever the file.
+    REPOSITORY_UNREACHABLE = "repository_unreachable"
+    DISK_FULL = "disk_full"
+    READ_ONLY = "read_only"
+    # Incomplete and Vanished: the file is not, or no longer, all there.
+    INCOMPLETE = "incomplete"
+    VANISHED = "vanished"
+    # Fatal: a person must change something before the daemon can run.
+    CONFIGURATION = "configuration"
+    REPOSITORY_UNSUITABLE = "repository_unsuitable"
+    STATE_UNUSABLE = "state_unusable"
+    ALREADY_RUNNING = "already_running"
+    BUG = "bug"
+    # StaleRecord: the record is read again.
+    STALE = "stale"
+
+
+class IngestdError(Exception):
+    """Something went wrong, and this is what, where and what to do.
+
+    Parameters
+    ----------
+    code : `Code`
+        The stable name of the reason.
+    message : `str`
+        What happened and to what, for a person.
+    hint : `str`, optional
+        What the operator can do about it.
+    """
+
+    def __init__(self, code: Code, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class TryLater(IngestdError):
+    """A passing fault: the attempt counts, and the file is tried again after a delay."""
+
+
+class Outage(IngestdError):
+    """The repository cannot be reached: the queue pauses and probes, and no file is charged."""
+
+
+class Rejected(IngestdError):
+    """This file is bad: it is parked with the reason until a person or a change of the file wakes it."""
+
+
+class Incomplete(IngestdError):
+    """The file's structure does not (yet) reach the end that its headers announce."""
+
+
+class Vanished(IngestdError):
+    """The file is no longer where it was seen."""
+
+
+class Fatal(IngestdError):
+    """The daemon cannot go on: configuration, an unusable repository or state, or a bug."""
+
+
+class StaleRecord(IngestdError):
+    """A record was changed by someone else between being read and being replaced."""

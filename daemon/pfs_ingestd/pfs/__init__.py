@@ -1,0 +1,1 @@
+"""What is PFS: file names, header rules, the raw and pfsConfig datasets, the seed of a repository."""

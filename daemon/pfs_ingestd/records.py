@@ -1,0 +1,290 @@
+"""A file's record in the inbox, its states, and every legal move between them."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from pfs_ingestd.errors import Code, IngestdError
+
+__all__ = [
+    "MOVES",
+    "PENDING",
+    "FileName",
+    "FileRecord",
+    "Kind",
+    "Sighting",
+    "State",
+    "path_text",
+    "text_path",
+]
+
+
+class Kind(StrEnum):
+    """What a file's name says it is; the value is the dataset type's name."""
+
+    RAW = "raw"
+    PFS_CONFIG = "pfsConfig"
+
+
+class State(StrEnum):
+    """Where a file stands. Each comment: what the file waits for; who moves it on."""
+
+    SEEN = "seen"  # to be at rest and complete; policy.notice
+    READY = "ready"  # its turn, not before `not_before`; Ingester
+    INGESTING = "ingesting"  # the repository's answer; Ingester, or recover() after a crash
+    WAITING = "waiting"  # its exposure record; the visit's first raw, or policy.overdue -> orphaned
+    INGESTED = "ingested"  # nothing; a later change of the file is flagged
+    ORPHANED = "orphaned"  # nothing; the visit's first raw still wakes it
+    REJECTED = "rejected"  # a person (`retry`), or a change of the file
+    GONE = "gone"  # nothing, unless the file comes back; policy.notice
+
+
+MOVES: Mapping[State, frozenset[State]] = {
+    State.SEEN: frozenset({State.SEEN, State.READY, State.REJECTED, State.GONE}),
+    State.READY: frozenset({State.SEEN, State.INGESTING, State.GONE}),
+    State.INGESTING: frozenset(
+        {State.SEEN, State.READY, State.WAITING, State.INGESTED, State.REJECTED, State.GONE}
+    ),
+    State.WAITING: frozenset({State.SEEN, State.READY, State.ORPHANED, State.GONE}),
+    State.INGESTED: frozenset({State.SEEN, State.INGESTED}),
+    State.ORPHANED: frozenset({State.SEEN, State.READY, State.GONE}),
+    State.REJECTED: frozenset({State.SEEN, State.GONE}),
+    State.GONE: frozenset({State.SEEN}),
+}
+
+PENDING = frozenset({State.SEEN, State.READY, State.INGESTING})
+"""The states in which the daemon itself still owes the file something."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileName:
+    """What the name of one of our files says.
+
+    Parameters
+    ----------
+    kind : `Kind`
+        Raw exposure or pfsConfig.
+    visit : `int`
+        Number of the visit, which Butler calls exposure.
+    arm : `str` or `None`
+        One of ``b r n m``; `None` for a pfsConfig.
+    spectrograph : `int` or `None`
+        1 to 4; `None` for a pfsConfig.
+    pfs_design_id : `int` or `None`
+        The design a pfsConfig is named after, where its name says so.
+    """
+
+    kind: Kind
+    visit: int
+    arm: str | None = None
+    spectrograph: int | None = None
+    pfs_design_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One of our files as one look at the folder found it.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        Absolute path.
+    name : `FileName`
+        What its name says.
+    size : `int`
+        Bytes.
+    mtime_ns, ctime_ns : `int`
+        Time of the last change of content and of the inode, nanoseconds since 1970, by the clock of the
+        file server.
+    inode : `int`
+        Number of the inode.
+    """
+
+    path: Path
+    name: FileName
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """What the inbox knows of one file. Replaced, never changed.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        Absolute path.
+    kind, visit, arm, spectrograph
+        What the name says; see `FileName`.
+    size, mtime_ns, inode : `int`
+        The content that the record speaks of: a file of which one differs is another file.
+    steady_since : `~datetime.datetime`
+        When this content was first seen, by our clock: the file's arrival.
+    first_seen, updated : `~datetime.datetime`
+        When the path was first seen, and the record last changed.
+    live : `bool`
+        Whether the file arrived under our eyes; live files are claimed before a backlog.
+    state : `State`
+        Where it stands.
+    attempts : `int`
+        How many times it was claimed for ingestion and charged for it.
+    not_before : `~datetime.datetime` or `None`
+        When it may next be looked at (seen) or claimed (ready).
+    code, error : `str` or `None`
+        Why it last failed: the stable code, and the sentence for a person.
+    dataset_id : `str` or `None`
+        UUID of the dataset, once ingested.
+    changed : `str` or `None`
+        What changed in the file after it was ingested.
+    """
+
+    path: Path
+    kind: Kind
+    visit: int
+    arm: str | None
+    spectrograph: int | None
+    size: int
+    mtime_ns: int
+    inode: int
+    steady_since: datetime
+    first_seen: datetime
+    updated: datetime
+    live: bool = False
+    state: State = State.SEEN
+    attempts: int = 0
+    not_before: datetime | None = None
+    code: str | None = None
+    error: str | None = None
+    dataset_id: str | None = None
+    changed: str | None = None
+
+    def to(self, state: State, now: datetime) -> Self:
+        """Move to another state, if the table of moves allows it.
+
+        Raises
+        ------
+        ValueError
+            If there is no such move.
+        """
+        if state not in MOVES[self.state]:
+            raise ValueError(f"a file cannot go from {self.state} to {state}: {self.path}")
+        return replace(self, state=state, updated=now)
+
+    def resembles(self, sighting: Sighting) -> bool:
+        """Say whether a sighting shows the content that this record speaks of."""
+        return (self.size, self.mtime_ns, self.inode) == (sighting.size, sighting.mtime_ns, sighting.inode)
+
+    def looked_at(self, *, again: datetime, error: IngestdError | None, now: datetime) -> Self:
+        """Stay seen: it is not at rest, or not complete, and is looked at again later."""
+        return replace(
+            self.to(State.SEEN, now),
+            not_before=again,
+            code=error.code if error else None,
+            error=str(error) if error else None,
+        )
+
+    def ready(self, now: datetime) -> Self:
+        """Be ready to be claimed at once, with a clean slate of reasons."""
+        return replace(self.to(State.READY, now), not_before=None, code=None, error=None)
+
+    def claimed(self, now: datetime) -> Self:
+        """Be claimed. The attempt counts from its start: a file that kills the process is counted too."""
+        return replace(self.to(State.INGESTING, now), attempts=self.attempts + 1)
+
+    def put_back(self, now: datetime) -> Self:
+        """Return to the queue without being charged for the attempt."""
+        return replace(self.to(State.READY, now), attempts=self.attempts - 1)
+
+    def postponed(self, *, until: datetime, error: IngestdError, now: datetime) -> Self:
+        """Return to the queue for another attempt later."""
+        return replace(self.to(State.READY, now), not_before=until, code=error.code, error=str(error))
+
+    def waiting(self, error: IngestdError, now: datetime) -> Self:
+        """Wait for another file; the attempt is not charged."""
+        return replace(
+            self.to(State.WAITING, now), attempts=self.attempts - 1, code=error.code, error=str(error)
+        )
+
+    def ingested(self, dataset_id: str, now: datetime) -> Self:
+        """Be in the repository."""
+        return replace(
+            self.to(State.INGESTED, now),
+            dataset_id=dataset_id,
+            not_before=None,
+            code=None,
+            error=None,
+            changed=None,
+        )
+
+    def orphaned(self, now: datetime) -> Self:
+        """Stop expecting the file that it waited for; that file would still wake it."""
+        return self.to(State.ORPHANED, now)
+
+    def rejected(self, error: IngestdError, now: datetime) -> Self:
+        """Be parked until a person or a change of the file wakes it."""
+        return replace(self.to(State.REJECTED, now), not_before=None, code=error.code, error=str(error))
+
+    def vanished(self, now: datetime) -> Self:
+        """Be gone from the folder before it could be ingested."""
+        return replace(self.to(State.GONE, now), not_before=None, code=Code.VANISHED, error=None)
+
+    def retried(self, now: datetime) -> Self:
+        """Start again from the beginning, with all attempts, because a person asked."""
+        return replace(
+            self.to(State.SEEN, now), attempts=0, not_before=None, code=None, error=None, changed=None
+        )
+
+    def changed_into(self, sighting: Sighting, now: datetime) -> Self:
+        """Start again from the beginning with other content."""
+        return replace(
+            self.to(State.SEEN, now),
+            size=sighting.size,
+            mtime_ns=sighting.mtime_ns,
+            inode=sighting.inode,
+            steady_since=now,
+            attempts=0,
+            not_before=None,
+            code=None,
+            error=None,
+        )
+
+    def flagged(self, what: str, now: datetime) -> Self:
+        """Stay ingested, with a note that the file is no longer what was ingested."""
+        return replace(self.to(State.INGESTED, now), changed=what)
+
+
+_AWKWARD = re.compile("[\x00-\x1f\x7f\udc80-\udcff\\\\]")
+_ESCAPE = re.compile(r"\\(\\|x[0-9a-f]{2})")
+
+
+def path_text(path: Path) -> str:
+    r"""Write a path as one line of text that every database, log and terminal can hold.
+
+    Control characters and bytes that are not UTF-8 become ``\xNN``, a backslash becomes two; any other path
+    is left as it is. `text_path` is the way back.
+    """
+    return _AWKWARD.sub(_escaped, os.fspath(path))
+
+
+def text_path(text: str) -> Path:
+    """Read back what `path_text` wrote."""
+    return Path(_ESCAPE.sub(lambda match: _unescaped(match[1]), text))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    if match[0] == "\\":
+        return "\\\\"
+    return f"\\x{ord(match[0]) & 0xFF:02x}"
+
+
+def _unescaped(escape: str) -> str:
+    if escape == "\\":
+        return escape
+    return os.fsdecode(bytes([int(escape[1:], 16)]))
