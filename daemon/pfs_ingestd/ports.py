@@ -280,7 +280,7 @@ class Inbox(Protocol):
         """
 
     def due(self, state: State, now: datetime, limit: int) -> Sequence[FileRecord]:
-        """Get records in a state whose `not_before` has come: live ones first, then by visit, newest first."""
+        """Get records in a state that are due: live ones first, then the newest visit first."""
 
     def next_due(self, states: Collection[State]) -> datetime | None:
         """Tell when the next record in one of these states falls due: its `not_before`, or `updated`."""
