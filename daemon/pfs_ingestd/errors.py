@@ -1,9 +1,10 @@
 """What can go wrong, sorted by what the loop does about it."""
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 __all__ = [
     "Code",
+    "ExitCode",
     "Fatal",
     "Incomplete",
     "IngestdError",
@@ -51,6 +52,18 @@ class Code(StrEnum):
     BUG = "bug"
     # StaleRecord: the record is read again.
     STALE = "stale"
+
+
+class ExitCode(IntEnum):
+    """How a command ends; systemd and scripts act on it."""
+
+    DONE = 0
+    SOME_REJECTED = 1
+    USAGE = 2
+    FAILED_FAST = 3
+    BUG = 70
+    TRY_AGAIN = 75
+    CONFIGURATION = 78
 
 
 class IngestdError(Exception):

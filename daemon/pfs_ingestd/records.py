@@ -136,7 +136,7 @@ class FileRecord:
     attempts : `int`
         How many times it was claimed for ingestion and charged for it.
     not_before : `~datetime.datetime` or `None`
-        When it may next be looked at (seen) or claimed (ready).
+        When it may next be looked at (seen), claimed (ready) or is given up (waiting); `None`: at once.
     code, error : `str` or `None`
         Why it last failed: the stable code, and the sentence for a person.
     dataset_id : `str` or `None`
@@ -206,10 +206,14 @@ class FileRecord:
         """Return to the queue for another attempt later."""
         return replace(self.to(State.READY, now), not_before=until, code=error.code, error=str(error))
 
-    def waiting(self, error: IngestdError, now: datetime) -> Self:
-        """Wait for another file; the attempt is not charged."""
+    def waiting(self, *, until: datetime, error: IngestdError, now: datetime) -> Self:
+        """Wait for another file, until it is given up; the attempt is not charged."""
         return replace(
-            self.to(State.WAITING, now), attempts=self.attempts - 1, code=error.code, error=str(error)
+            self.to(State.WAITING, now),
+            attempts=self.attempts - 1,
+            not_before=until,
+            code=error.code,
+            error=str(error),
         )
 
     def ingested(self, dataset_id: str, now: datetime) -> Self:
@@ -225,7 +229,7 @@ class FileRecord:
 
     def orphaned(self, now: datetime) -> Self:
         """Stop expecting the file that it waited for; that file would still wake it."""
-        return self.to(State.ORPHANED, now)
+        return replace(self.to(State.ORPHANED, now), not_before=None)
 
     def rejected(self, error: IngestdError, now: datetime) -> Self:
         """Be parked until a person or a change of the file wakes it."""
@@ -241,7 +245,7 @@ class FileRecord:
             self.to(State.SEEN, now), attempts=0, not_before=None, code=None, error=None, changed=None
         )
 
-    def changed_into(self, sighting: Sighting, now: datetime) -> Self:
+    def changed_into(self, sighting: Sighting, *, again: datetime | None, now: datetime) -> Self:
         """Start again from the beginning with other content."""
         return replace(
             self.to(State.SEEN, now),
@@ -250,7 +254,7 @@ class FileRecord:
             inode=sighting.inode,
             steady_since=now,
             attempts=0,
-            not_before=None,
+            not_before=again,
             code=None,
             error=None,
         )

@@ -1,0 +1,181 @@
+"""A claimed batch in, every record's next state out."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pfs_ingestd.errors import Code, Incomplete, IngestdError, Rejected, TryLater, Vanished
+from pfs_ingestd.exposure import Exposure, RawHeader, agreed_design, design_conflict, spokesman
+from pfs_ingestd.policy import Patience, failed
+from pfs_ingestd.ports import Clock, Dataset, Folder, Header, Headers, Outcome, Repository, Stored
+from pfs_ingestd.records import FileRecord, Sighting
+
+__all__ = ["Ingester", "ReadFile"]
+
+
+class ReadFile(NamedTuple):
+    """A file as it was when its header was read."""
+
+    sighting: Sighting
+    header: Header
+
+
+class _File(NamedTuple):
+    record: FileRecord
+    header: Header
+
+
+class Ingester:
+    """Takes batches of claimed files into the repository.
+
+    Parameters
+    ----------
+    folder : `Folder`
+        Looks at the files.
+    headers : `Headers`
+        Reads them.
+    repository : `Repository`
+        Where they go.
+    clock : `Clock`
+        Time and chance.
+    patience : `Patience`
+        How often and after what delay a file is tried again.
+    """
+
+    def __init__(
+        self, folder: Folder, headers: Headers, repository: Repository, clock: Clock, patience: Patience
+    ) -> None:
+        self._folder = folder
+        self._headers = headers
+        self._repository = repository
+        self._clock = clock
+        self._patience = patience
+
+    def ingest(self, claimed: Sequence[FileRecord], known: Mapping[Path, ReadFile]) -> Sequence[FileRecord]:
+        """Store what can be stored, and decide what follows for each file.
+
+        Parameters
+        ----------
+        claimed : `~collections.abc.Sequence` [`FileRecord`]
+            Records in state ingesting.
+        known : `~collections.abc.Mapping` [`~pathlib.Path`, `ReadFile`]
+            Files that have just been read, and need not be read again unless they are others by now.
+
+        Returns
+        -------
+        records : `~collections.abc.Sequence` [`FileRecord`]
+            The successor of each claimed record, in the same order.
+
+        Raises
+        ------
+        Outage
+            If the repository cannot be reached. What was stored until then is found to be there already when
+            its record is claimed again.
+        """
+        successors: dict[Path, FileRecord] = {}
+        files = []
+        for record, answer in self._read(claimed, known):
+            if isinstance(answer, IngestdError):
+                successors[record.path] = self._failed(record, answer)
+            else:
+                files.append(_File(record, answer))
+        # Raws first: should the batch have to be split, a pfsConfig then finds its exposure.
+        files.sort(key=lambda file: not isinstance(file.header, RawHeader))
+        successors |= {record.path: record for record in self._store(files)}
+        return [successors[record.path] for record in claimed]
+
+    def _read(
+        self, claimed: Sequence[FileRecord], known: Mapping[Path, ReadFile]
+    ) -> Iterator[tuple[FileRecord, Header | IngestdError]]:
+        """Give each record its file's header, from what is known where that is still the same file."""
+        unread: list[tuple[FileRecord, Sighting]] = []
+        for record in claimed:
+            read = known.get(record.path)
+            if read and record.resembles(read.sighting):
+                yield record, read.header
+                continue
+            try:
+                sighting = self._folder.look(record.path)
+            except TryLater as error:
+                yield record, error
+                continue
+            if sighting is None:
+                yield record, Vanished(Code.VANISHED, "the file is no longer there")
+            elif not record.resembles(sighting):
+                yield record, Incomplete(Code.INCOMPLETE, "the file changed after it was found complete")
+            else:
+                unread.append((record, sighting))
+        answers = self._headers.read([sighting for _, sighting in unread])
+        for (record, _), answer in zip(unread, answers, strict=True):
+            yield record, answer
+
+    def _store(self, files: Sequence[_File]) -> Sequence[FileRecord]:
+        """Store files together; if they are refused, in halves, so that only the guilty one pays."""
+        exposures, storable, successors = self._plan(files)
+        if not storable:
+            return successors
+        datasets = [Dataset(file.record.path, file.header) for file in storable]
+        try:
+            outcomes = self._repository.ingest(exposures, datasets)
+        except (Rejected, TryLater) as error:
+            if len(storable) == 1:
+                return [*successors, self._failed(storable[0].record, error)]
+            half = len(storable) // 2
+            return [*successors, *self._store(storable[:half]), *self._store(storable[half:])]
+        stored = [self._succeeded(file, outcome) for file, outcome in zip(storable, outcomes, strict=True)]
+        return [*successors, *stored]
+
+    def _plan(self, files: Sequence[_File]) -> tuple[list[Exposure], list[_File], list[FileRecord]]:
+        """Find the exposure records to be made, the files that fit them, and what becomes of the others."""
+        designs = dict(self._repository.designs({file.header.visit for file in files}))
+        speakers = defaultdict(list)
+        for _, header in files:
+            if isinstance(header, RawHeader) and header.visit not in designs:
+                speakers[header.visit].append(header)
+        exposures = []
+        for visit, headers in sorted(speakers.items()):
+            designs[visit] = agreed_design(headers)
+            speaker = spokesman(header for header in headers if header.pfs_design_id == designs[visit])
+            exposures.append(self._headers.exposure(speaker))
+        storable: list[_File] = []
+        others: list[FileRecord] = []
+        for file in files:
+            visit = file.header.visit
+            if visit not in designs:
+                others.append(self._waiting(file.record))
+            elif conflict := design_conflict(visit, claimed=file.header.pfs_design_id, stored=designs[visit]):
+                others.append(self._failed(file.record, conflict))
+            else:
+                storable.append(file)
+        return exposures, storable, others
+
+    def _succeeded(self, file: _File, outcome: Outcome) -> FileRecord:
+        match outcome.result:
+            case Stored.STORED | Stored.ALREADY_THERE:
+                return file.record.ingested(outcome.dataset_id, self._clock.now())
+            case Stored.CONFLICT:
+                return self._failed(
+                    file.record,
+                    Rejected(
+                        Code.CONFLICT,
+                        f"other content is already stored under the same data ID: {outcome.where}",
+                        hint="compare the two; the stored one has not been touched",
+                    ),
+                )
+            case Stored.NO_EXPOSURE:
+                return self._waiting(file.record)
+
+    def _waiting(self, record: FileRecord) -> FileRecord:
+        now = self._clock.now()
+        missing = Rejected(
+            Code.NO_EXPOSURE,
+            f"exposure {record.visit} is not in the repository yet",
+            hint="a raw of the visit brings it",
+        )
+        return record.waiting(until=now + self._patience.orphan_after, error=missing, now=now)
+
+    def _failed(self, record: FileRecord, error: IngestdError) -> FileRecord:
+        return failed(
+            record, error, chance=self._clock.random(), patience=self._patience, now=self._clock.now()
+        )

@@ -1,0 +1,110 @@
+"""Every change of a file's record: into the inbox, and one line of log for each change of state."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+
+import structlog
+
+from pfs_ingestd.errors import StaleRecord
+from pfs_ingestd.ports import Inbox
+from pfs_ingestd.records import FileRecord, State, path_text
+
+__all__ = ["Change", "Journal"]
+
+Change = tuple[FileRecord, FileRecord]
+
+_EVENTS: Mapping[State, tuple[int, str]] = {
+    State.SEEN: (logging.DEBUG, "file.seen"),
+    State.READY: (logging.DEBUG, "file.completed"),
+    State.INGESTING: (logging.DEBUG, "file.claimed"),
+    State.WAITING: (logging.INFO, "file.deferred"),
+    State.INGESTED: (logging.INFO, "file.ingested"),
+    State.ORPHANED: (logging.INFO, "file.orphaned"),
+    State.REJECTED: (logging.ERROR, "file.rejected"),
+    State.GONE: (logging.INFO, "file.vanished"),
+}
+
+_log = structlog.get_logger()
+
+
+class Journal:
+    """The one way in which the daemon writes to the inbox.
+
+    Parameters
+    ----------
+    inbox : `Inbox`
+        The durable list of files.
+    """
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    def enter(self, records: Sequence[FileRecord]) -> None:
+        """Insert records of newly seen files."""
+        if records:
+            self._inbox.add(records)
+        for record in records:
+            _log.debug("file.seen", **_facts(record))
+
+    def move(self, changes: Iterable[Change]) -> Sequence[FileRecord]:
+        """Replace records by their successors, and return those successors that took effect.
+
+        A record that someone else changed meanwhile keeps what they made of it.
+        """
+        effective = [(old, new) for old, new in changes if new != old]
+        if not effective:
+            return []
+        try:
+            self._inbox.replace(effective)
+        except StaleRecord:
+            effective = [change for change in effective if self._moved(change)]
+        for old, new in effective:
+            _tell(old, new)
+        return [new for _, new in effective]
+
+    def _moved(self, change: Change) -> bool:
+        try:
+            self._inbox.replace([change])
+        except StaleRecord:
+            _log.info("record.stale", **_facts(change[0]))
+            return False
+        return True
+
+
+def _tell(old: FileRecord, new: FileRecord) -> None:
+    level, event = _event(old, new)
+    if level < logging.INFO and not _log.is_enabled_for(level):
+        return
+    reason = {"code": new.code, "error": new.error} if new.error else {}
+    if new.dataset_id:
+        reason["dataset_id"] = new.dataset_id
+    if new.changed:
+        reason["changed"] = new.changed
+    if new.not_before and new.state in {State.READY, State.WAITING}:
+        reason["until"] = new.not_before.isoformat()
+    since = new.steady_since if new.state is State.INGESTED else old.updated
+    _log.log(
+        level, event, ms=round((new.updated - since) / timedelta(milliseconds=1)), **reason, **_facts(new)
+    )
+
+
+def _event(old: FileRecord, new: FileRecord) -> tuple[int, str]:
+    if (old.state, new.state) == (State.INGESTING, State.READY):
+        return (logging.WARNING, "file.postponed") if new.error else (logging.INFO, "file.returned")
+    if (old.state, new.state) == (State.INGESTED, State.INGESTED):
+        return logging.ERROR, "file.changed"
+    if new.state is State.SEEN and new.error:
+        return (logging.WARNING if new.code != old.code else logging.DEBUG), "file.unfinished"
+    return _EVENTS[new.state]
+
+
+def _facts(record: FileRecord) -> dict[str, object]:
+    camera = f"{record.arm}{record.spectrograph}" if record.arm else None
+    return {
+        "path": path_text(record.path),
+        "kind": str(record.kind),
+        "visit": record.visit,
+        "camera": camera,
+        "attempt": record.attempts,
+    }

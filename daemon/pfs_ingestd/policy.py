@@ -1,0 +1,218 @@
+"""What becomes of a file: decisions over values, without disk, clock or chance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pfs_ingestd.errors import Code, Incomplete, IngestdError, Rejected, TryLater, Vanished
+from pfs_ingestd.records import FileRecord, Sighting, State
+
+__all__ = ["LIVE_AGE", "REST_AGE", "Patience", "batch", "failed", "judged", "noticed"]
+
+REST_AGE = timedelta(minutes=1)
+"""A file that was last changed longer ago than this is at rest at first sight; the margin is for clocks of
+file servers that differ from ours."""
+
+LIVE_AGE = timedelta(minutes=15)
+"""A file whose inode changed more recently than this when it was first seen has just arrived: it is live."""
+
+MAX_LOOK_INTERVAL = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long the daemon waits for what.
+
+    Parameters
+    ----------
+    settle : `~datetime.timedelta`
+        How long size and time of a file must not change before it is read, unless its writer was seen to
+        close it.
+    incomplete_after : `~datetime.timedelta`
+        How long a file may stay unchanged and incomplete before it is rejected.
+    orphan_after : `~datetime.timedelta`
+        How long a pfsConfig is expected to be followed by a raw of its visit.
+    first_delay, max_delay : `~datetime.timedelta`
+        Delay before the second attempt, and the bound of its doubling.
+    max_attempts : `int`
+        Attempts before a file is rejected.
+    """
+
+    settle: timedelta
+    incomplete_after: timedelta
+    orphan_after: timedelta
+    first_delay: timedelta
+    max_delay: timedelta
+    max_attempts: int
+
+
+def noticed(
+    record: FileRecord | None, sighting: Sighting | None, *, closed: bool, patience: Patience, now: datetime
+) -> FileRecord | None:
+    """Decide what a look at a path means for its record.
+
+    Parameters
+    ----------
+    record : `FileRecord` or `None`
+        What the inbox knows of the path.
+    sighting : `Sighting` or `None`
+        What the look found; `None` if the file is not there.
+    closed : `bool`
+        Whether the writer of the file is known to be done with it.
+    patience : `Patience`
+        How long to wait for what.
+    now : `~datetime.datetime`
+        The time.
+
+    Returns
+    -------
+    record : `FileRecord` or `None`
+        The new record of the path, or the old one where nothing follows from the look.
+    """
+    if sighting is None:
+        return _missed(record, now)
+    at_rest = closed or _age(sighting.mtime_ns, now) > REST_AGE
+    again = None if at_rest else now + patience.settle
+    if record is None:
+        return _discovered(sighting, again, now)
+    if record.state in {State.INGESTING, State.INGESTED}:
+        return _compared(record, sighting, now)
+    if record.state is State.GONE or not record.resembles(sighting):
+        return record.changed_into(sighting, again=again, now=now)
+    if record.state is State.SEEN and closed:
+        return record.looked_at(again=now, error=None, now=now)
+    return record
+
+
+def judged(
+    record: FileRecord, answer: IngestdError | None, *, patience: Patience, now: datetime
+) -> FileRecord:
+    """Decide whether a seen file, unchanged and read, is ready.
+
+    Parameters
+    ----------
+    record : `FileRecord`
+        A record in state seen.
+    answer : `IngestdError` or `None`
+        Why the file could not be read; `None` if it is complete.
+    patience : `Patience`
+        How long to wait for what.
+    now : `~datetime.datetime`
+        The time.
+    """
+    if answer is None:
+        return record.ready(now)
+    if isinstance(answer, Vanished):
+        return record.vanished(now)
+    if isinstance(answer, Rejected):
+        return record.rejected(answer, now)
+    age = now - record.steady_since
+    if age >= patience.incomplete_after:
+        code = Code.TRUNCATED if isinstance(answer, Incomplete) else Code.UNREADABLE
+        hint = "the file is looked at again if it changes; to try it as it is, retry it"
+        return record.rejected(
+            Rejected(code, f"still so after {_spell(age)}: {answer.message}", hint=hint), now
+        )
+    again = now + min(max(patience.settle, age / 2), MAX_LOOK_INTERVAL)
+    return record.looked_at(again=again, error=answer, now=now)
+
+
+def failed(
+    record: FileRecord, error: IngestdError, *, chance: float, patience: Patience, now: datetime
+) -> FileRecord:
+    """Decide what follows for a claimed file from its failure.
+
+    Parameters
+    ----------
+    record : `FileRecord`
+        A record in state ingesting.
+    error : `IngestdError`
+        Why it was not stored.
+    chance : `float`
+        A random number in [0, 1), for the jitter of the delay.
+    patience : `Patience`
+        How long to wait for what.
+    now : `~datetime.datetime`
+        The time.
+    """
+    if isinstance(error, Vanished):
+        return record.vanished(now)
+    if isinstance(error, Incomplete):
+        return record.looked_at(again=now, error=error, now=now)
+    if isinstance(error, TryLater) and record.attempts < patience.max_attempts:
+        until = now + _delay(record.attempts, chance, patience)
+        return record.postponed(until=until, error=error, now=now)
+    if isinstance(error, TryLater):
+        message = f"gave up after {record.attempts} attempts: {error.message}"
+        return record.rejected(Rejected(Code.EXHAUSTED, message, hint="cure the cause, then retry it"), now)
+    return record.rejected(error, now)
+
+
+def batch(due: Sequence[FileRecord], max_bytes: int) -> Sequence[FileRecord]:
+    """Take from the due records as many as fit in a batch, whole visits where more than one fits."""
+    taken = 0
+    for count, record in enumerate(due):
+        taken += record.size
+        if count and taken > max_bytes:
+            whole = count
+            while whole and due[whole - 1].visit == record.visit:
+                whole -= 1
+            return due[: whole or count]
+    return due
+
+
+def _discovered(sighting: Sighting, again: datetime | None, now: datetime) -> FileRecord:
+    return FileRecord(
+        path=sighting.path,
+        kind=sighting.name.kind,
+        visit=sighting.name.visit,
+        arm=sighting.name.arm,
+        spectrograph=sighting.name.spectrograph,
+        size=sighting.size,
+        mtime_ns=sighting.mtime_ns,
+        inode=sighting.inode,
+        steady_since=now,
+        first_seen=now,
+        updated=now,
+        live=_age(sighting.ctime_ns, now) < LIVE_AGE,
+        not_before=again,
+    )
+
+
+def _missed(record: FileRecord | None, now: datetime) -> FileRecord | None:
+    if record is None or record.state in {State.INGESTING, State.INGESTED, State.GONE}:
+        return record
+    return record.vanished(now)
+
+
+def _compared(record: FileRecord, sighting: Sighting, now: datetime) -> FileRecord:
+    same = (record.size, record.mtime_ns) == (sighting.size, sighting.mtime_ns)
+    if same or record.state is State.INGESTING:
+        return record
+    what = (
+        f"size {record.size} -> {sighting.size}, mtime {_time(record.mtime_ns)} -> {_time(sighting.mtime_ns)}"
+    )
+    return record if record.changed == what else record.flagged(what, now)
+
+
+def _delay(attempts: int, chance: float, patience: Patience) -> timedelta:
+    """Double the delay with each attempt, up to the bound; take away up to half of it at random."""
+    doublings = min(attempts - 1, 30)
+    full = min(patience.first_delay * (1 << doublings), patience.max_delay)
+    return full * (1 - chance / 2)
+
+
+def _age(time_ns: int, now: datetime) -> timedelta:
+    """Tell how long ago a file's time was; negative if it lies in the future."""
+    return timedelta(seconds=now.timestamp() - time_ns / 1e9)
+
+
+def _time(time_ns: int) -> str:
+    try:
+        return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(timespec="milliseconds")
+    except (OverflowError, ValueError):
+        return f"{time_ns} ns"
+
+
+def _spell(age: timedelta) -> str:
+    return str(timedelta(seconds=round(age.total_seconds())))

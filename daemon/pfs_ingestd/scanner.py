@@ -1,0 +1,171 @@
+"""Hints and scans in, records of what is new, changed or complete out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from pfs_ingestd.errors import IngestdError, Outage, TryLater
+from pfs_ingestd.ingester import ReadFile
+from pfs_ingestd.journal import Change, Journal
+from pfs_ingestd.policy import Patience, judged, noticed
+from pfs_ingestd.ports import Clock, Folder, Headers, Hint, Inbox, Listing
+from pfs_ingestd.records import FileRecord, Sighting, State, path_text
+
+__all__ = ["Scanner"]
+
+_log = structlog.get_logger()
+
+
+class Scanner:
+    """Keeps the inbox true to the watched folders.
+
+    Parameters
+    ----------
+    folder : `Folder`
+        The watched folders.
+    headers : `Headers`
+        Reads the files.
+    inbox : `Inbox`
+        What is known of them.
+    journal : `Journal`
+        Where what is found is written.
+    clock : `Clock`
+        The time.
+    patience : `Patience`
+        How long a file has to be at rest, and may stay incomplete.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        headers: Headers,
+        inbox: Inbox,
+        journal: Journal,
+        clock: Clock,
+        patience: Patience,
+    ) -> None:
+        self._folder = folder
+        self._headers = headers
+        self._inbox = inbox
+        self._journal = journal
+        self._clock = clock
+        self._patience = patience
+        self._listings: Iterator[Listing] | None = None
+
+    @property
+    def scanning(self) -> bool:
+        """Whether a scan has begun that has not come to its end."""
+        return self._listings is not None
+
+    def begin(self) -> None:
+        """Begin a scan of all watched folders; one that is under way is begun anew."""
+        self._listings = self._folder.scan(self._inbox.marks())
+
+    def advance(self, files: int) -> None:
+        """Go on with the scan, for about so many new files.
+
+        Raises
+        ------
+        Outage
+            If a watched root cannot be read. The scan has then ended; the other roots have been scanned.
+        """
+        found = 0
+        while self._listings is not None and found < files:
+            try:
+                listing = next(self._listings, None)
+            except Outage:
+                self._listings = None
+                raise
+            if listing is None:
+                self._listings = None
+            else:
+                found += self._compare(listing)
+
+    def hinted(self, hints: Sequence[Hint]) -> None:
+        """Look at the paths that something happened to."""
+        closed: dict[Path, bool] = {}
+        for hint in hints:
+            for path in self._folder.beneath(hint.path):
+                closed[path] = closed.get(path, False) or hint.closed
+        self._look(closed)
+
+    def settle(self, limit: int) -> Mapping[Path, ReadFile]:
+        """Read the seen files that are at rest; those that are complete become ready.
+
+        Parameters
+        ----------
+        limit : `int`
+            How many files to look at.
+
+        Returns
+        -------
+        files : `~collections.abc.Mapping` [`~pathlib.Path`, `ReadFile`]
+            What was read of the complete ones.
+        """
+        unread = []
+        changes: list[Change] = []
+        for record in self._inbox.due(State.SEEN, self._clock.now(), limit):
+            try:
+                sighting = self._folder.look(record.path)
+            except TryLater as error:
+                changes.append((record, self._judged(record, error)))
+                continue
+            if sighting is not None and record.resembles(sighting):
+                unread.append((record, sighting))
+            else:
+                changes.append((record, self._noticed(record, sighting, closed=False) or record))
+        complete = {}
+        answers = self._headers.read([sighting for _, sighting in unread])
+        for (record, sighting), answer in zip(unread, answers, strict=True):
+            if isinstance(answer, IngestdError):
+                changes.append((record, self._judged(record, answer)))
+            else:
+                changes.append((record, self._judged(record, None)))
+                complete[record.path] = ReadFile(sighting, answer)
+        self._journal.move(changes)
+        return complete
+
+    def _compare(self, listing: Listing) -> int:
+        """Look at the names that are new in a folder, and at those that are missing; count the new files."""
+        folder = listing.mark.folder
+        known = self._inbox.names(folder)
+        absent = {State.GONE, State.INGESTED, State.INGESTING}
+        new = {name for name in listing.names if known.get(name, State.GONE) is State.GONE}
+        missing = {name for name in known.keys() - listing.names if known[name] not in absent}
+        if self._look({folder / name: False for name in sorted(new | missing)}):
+            self._inbox.mark(listing.mark)
+        return len(new)
+
+    def _look(self, paths: Mapping[Path, bool]) -> bool:
+        """Look at paths, each with whether its writer is done; say whether every look was answered."""
+        if not paths:
+            return True
+        records = self._inbox.find(paths.keys())
+        found: list[FileRecord] = []
+        changes: list[Change] = []
+        unanswered = 0
+        for path, closed in paths.items():
+            try:
+                sighting = self._folder.look(path)
+            except TryLater as error:
+                unanswered += 1
+                _log.warning("look.failed", path=path_text(path), code=error.code, error=str(error))
+                continue
+            old = records.get(path)
+            new = self._noticed(old, sighting, closed=closed)
+            if old and new:
+                changes.append((old, new))
+            elif new:
+                found.append(new)
+        self._journal.enter(found)
+        self._journal.move(changes)
+        return not unanswered
+
+    def _noticed(
+        self, record: FileRecord | None, sighting: Sighting | None, *, closed: bool
+    ) -> FileRecord | None:
+        return noticed(record, sighting, closed=closed, patience=self._patience, now=self._clock.now())
+
+    def _judged(self, record: FileRecord, answer: IngestdError | None) -> FileRecord:
+        return judged(record, answer, patience=self._patience, now=self._clock.now())
