@@ -19,8 +19,11 @@ __all__ = [
 class Code(StrEnum):
     """The stable name of a reason; `docs/operations.md` explains each."""
 
+    # Ingested, with a remark.
+    ALREADY_THERE = "already_there"
     # Rejected: the file is bad.
     BAD_CARD = "bad_card"
+    BAD_NAME = "bad_name"
     BAD_TABLE = "bad_table"
     CONFLICT = "conflict"
     DESIGN_CONFLICT = "design_conflict"

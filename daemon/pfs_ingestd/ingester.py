@@ -152,8 +152,9 @@ class Ingester:
 
     def _succeeded(self, file: _File, outcome: Outcome) -> FileRecord:
         match outcome.result:
-            case Stored.STORED | Stored.ALREADY_THERE:
-                return file.record.ingested(outcome.dataset_id, self._clock.now())
+            case Stored.STORED | Stored.ALREADY_THERE as result:
+                already = result is Stored.ALREADY_THERE
+                return file.record.ingested(outcome.dataset_id, already=already, now=self._clock.now())
             case Stored.CONFLICT:
                 return self._failed(
                     file.record,

@@ -35,10 +35,17 @@ class Journal:
     ----------
     inbox : `Inbox`
         The durable list of files.
+
+    Attributes
+    ----------
+    last_ingested, last_rejected : `FileRecord` or `None`
+        The last file that this process ingested, and the last that it rejected.
     """
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
+        self.last_ingested: FileRecord | None = None
+        self.last_rejected: FileRecord | None = None
 
     def enter(self, records: Sequence[FileRecord]) -> None:
         """Insert records of newly seen files."""
@@ -60,8 +67,15 @@ class Journal:
         except StaleRecord:
             effective = [change for change in effective if self._moved(change)]
         for old, new in effective:
+            self._remember(new)
             _tell(old, new)
         return [new for _, new in effective]
+
+    def _remember(self, record: FileRecord) -> None:
+        if record.state is State.INGESTED:
+            self.last_ingested = record
+        elif record.state is State.REJECTED:
+            self.last_rejected = record
 
     def _moved(self, change: Change) -> bool:
         try:

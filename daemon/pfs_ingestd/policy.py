@@ -1,13 +1,13 @@
 """What becomes of a file: decisions over values, without disk, clock or chance."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from pfs_ingestd.errors import Code, Incomplete, IngestdError, Rejected, TryLater, Vanished
 from pfs_ingestd.records import FileRecord, Sighting, State
 
-__all__ = ["LIVE_AGE", "REST_AGE", "Patience", "batch", "failed", "judged", "noticed"]
+__all__ = ["LIVE_AGE", "REST_AGE", "Patience", "batch", "failed", "judged", "noticed", "spent"]
 
 REST_AGE = timedelta(minutes=1)
 """A file that was last changed longer ago than this is at rest at first sight; the margin is for clocks of
@@ -15,6 +15,9 @@ file servers that differ from ours."""
 
 LIVE_AGE = timedelta(minutes=15)
 """A file whose inode changed more recently than this when it was first seen has just arrived: it is live."""
+
+ALONE_AFTER = 2
+"""Attempts after which a file is no longer put in a batch with others."""
 
 MAX_LOOK_INTERVAL = timedelta(minutes=1)
 
@@ -149,7 +152,13 @@ def failed(
 
 
 def batch(due: Sequence[FileRecord], max_bytes: int) -> Sequence[FileRecord]:
-    """Take from the due records as many as fit in a batch, whole visits where more than one fits."""
+    """Take from the due records as many as fit in a batch, whole visits where more than one fits.
+
+    A file that was claimed twice and came back goes alone: it may be the one that took the others with it.
+    """
+    if due and due[0].attempts >= ALONE_AFTER:
+        return due[:1]
+    due = [record for record in due if record.attempts < ALONE_AFTER]
     taken = 0
     for count, record in enumerate(due):
         taken += record.size
@@ -159,6 +168,16 @@ def batch(due: Sequence[FileRecord], max_bytes: int) -> Sequence[FileRecord]:
                 whole -= 1
             return due[: whole or count]
     return due
+
+
+def spent(record: FileRecord, now: datetime) -> FileRecord:
+    """Reject a ready file that was claimed as often as allowed, though no attempt came to an end.
+
+    Such a file took the process down with it each time.
+    """
+    message = f"the daemon died {record.attempts} times while it ingested this file"
+    error = Rejected(Code.EXHAUSTED, message, hint="look at the log of those times, then retry it")
+    return replace(record.claimed(now).rejected(error, now), attempts=record.attempts)
 
 
 def _discovered(sighting: Sighting, again: datetime | None, now: datetime) -> FileRecord:

@@ -216,14 +216,14 @@ class FileRecord:
             error=str(error),
         )
 
-    def ingested(self, dataset_id: str, now: datetime) -> Self:
-        """Be in the repository."""
+    def ingested(self, dataset_id: str, *, already: bool, now: datetime) -> Self:
+        """Be in the repository, which may have had the same bytes already."""
         return replace(
             self.to(State.INGESTED, now),
             dataset_id=dataset_id,
             not_before=None,
-            code=None,
-            error=None,
+            code=Code.ALREADY_THERE if already else None,
+            error="the repository had these bytes already" if already else None,
             changed=None,
         )
 

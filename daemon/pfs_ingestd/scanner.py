@@ -38,6 +38,7 @@ class Scanner:
 
     def __init__(
         self,
+        *,
         folder: Folder,
         headers: Headers,
         inbox: Inbox,

@@ -1,0 +1,331 @@
+"""The daemon: one mailbox, one loop, one bounded batch a tick."""
+
+import queue
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from pfs_ingestd.errors import Code, ExitCode, Fatal, IngestdError, Outage
+from pfs_ingestd.ingester import Ingester, ReadFile
+from pfs_ingestd.journal import Journal
+from pfs_ingestd.policy import Patience, batch, spent
+from pfs_ingestd.ports import (
+    Blind,
+    Clock,
+    Hint,
+    Inbox,
+    Mailbox,
+    Message,
+    Notifier,
+    Repository,
+    Stop,
+    Watcher,
+)
+from pfs_ingestd.records import PENDING, FileRecord, Kind, State
+from pfs_ingestd.scanner import Scanner
+
+__all__ = ["Daemon", "Pace"]
+
+HEARTBEAT = timedelta(seconds=1)
+"""The longest wait between two ticks: what another process writes to the inbox is noticed by then."""
+
+BLIND_GAP = timedelta(seconds=5)
+"""The shortest time between the beginnings of two scans, so that overflows cannot make a loop of scans."""
+
+SCAN_FILES = 1000
+"""About how many new files a scan may bring in one tick."""
+
+MAX_FAILURES = 10
+"""How many ticks may fail in a row before the daemon gives up and lets systemd start it afresh."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How the loop goes.
+
+    Parameters
+    ----------
+    rescan : `~datetime.timedelta`
+        From the end of one scan to the beginning of the next.
+    probe_interval : `~datetime.timedelta`
+        How often an unreachable repository is probed.
+    batch_files, batch_bytes : `int`
+        Bounds of a batch.
+    fail_fast : `bool`
+        Whether the first rejected file stops the daemon.
+    """
+
+    rescan: timedelta
+    probe_interval: timedelta
+    batch_files: int
+    batch_bytes: int
+    fail_fast: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why something does not work, and since when."""
+
+    error: IngestdError
+    since: datetime
+
+
+class Daemon:
+    """Looks, decides, ingests and tells, on one thread; others only post to its mailbox.
+
+    Parameters
+    ----------
+    mailbox : `Mailbox`
+        Where hints and the wish to stop arrive.
+    inbox : `Inbox`
+        The durable list of files.
+    journal : `Journal`
+        The way to write to it.
+    scanner : `Scanner`
+        Keeps it true to the watched folders.
+    ingester : `Ingester`
+        Takes batches into the repository.
+    repository : `Repository`
+        Asked whether it is back after an outage, and which visits it knows.
+    watcher : `Watcher`
+        Makes the daemon prompt.
+    reporter : `Reporter`
+        Tells operators how it goes.
+    notifier : `Notifier`
+        The service manager.
+    clock : `Clock`
+        Time and chance.
+    patience : `Patience`
+        How long to wait for what.
+    pace : `Pace`
+        How the loop goes.
+    """
+
+    def __init__(
+        self,
+        *,
+        mailbox: Mailbox,
+        inbox: Inbox,
+        journal: Journal,
+        scanner: Scanner,
+        ingester: Ingester,
+        repository: Repository,
+        watcher: Watcher,
+        reporter: Reporter,
+        notifier: Notifier,
+        clock: Clock,
+        patience: Patience,
+        pace: Pace,
+    ) -> None:
+        self._mailbox = mailbox
+        self._inbox = inbox
+        self._journal = journal
+        self._scanner = scanner
+        self._ingester = ingester
+        self._repository = repository
+        self._watcher = watcher
+        self._reporter = reporter
+        self._notifier = notifier
+        self._clock = clock
+        self._patience = patience
+        self._pace = pace
+        self._next_scan = self._last_scan = self._next_probe = clock.now()
+        self._scanned = False
+        self._busy = True
+        self._outage: Trouble | None = None
+        self._unreadable: Trouble | None = None
+        self._failures = 0
+
+    def run(self, *, once: bool = False) -> ExitCode:
+        """Serve until asked to stop or, with ``once``, until nothing is left that can be done now.
+
+        Raises
+        ------
+        Fatal
+            If the loop fails again and again.
+        """
+        recovered = self._inbox.recover(self._clock.now())
+        _log.info("daemon.started", recovered=recovered, once=once)
+        if not once:
+            self._watcher.start(self._mailbox.put)
+        try:
+            code = self._serve(once=once)
+        finally:
+            self._notifier.stopping()
+            self._watcher.stop()
+        self._reporter.stopped(code)
+        _log.info("daemon.stopped", exit_code=int(code))
+        return code
+
+    def tick(self, messages: Sequence[Message]) -> None:
+        """Look where hints point, go on with the scan, and ingest one batch."""
+        self._scanner.hinted([message for message in messages if isinstance(message, Hint)])
+        if Blind.BLIND in messages:
+            self._next_scan = min(self._next_scan, self._last_scan + BLIND_GAP)
+        self._scan()
+        self._busy = self._scanner.scanning
+        if self._reachable():
+            self._work()
+        self._give_up_waiting()
+        self._report()
+
+    def _serve(self, *, once: bool) -> ExitCode:
+        while True:
+            messages = self._messages()
+            if Stop.STOP in messages:
+                return ExitCode.DONE
+            self._guarded_tick(messages)
+            if self._pace.fail_fast and self._journal.last_rejected:
+                return ExitCode.FAILED_FAST
+            if once and self._outage:
+                return ExitCode.TRY_AGAIN
+            if once and self._finished():
+                return ExitCode.SOME_REJECTED if self._inbox.counts()[State.REJECTED] else ExitCode.DONE
+
+    def _messages(self) -> Sequence[Message]:
+        """Take all messages there are, after waiting for one until something falls due."""
+        messages: list[Message] = []
+        try:
+            messages.append(self._mailbox.get(timeout=self._idle_seconds()))
+            while True:
+                messages.append(self._mailbox.get(block=False))
+        except queue.Empty:
+            return messages
+
+    def _idle_seconds(self) -> float:
+        if self._failures:
+            return float(min(2**self._failures, 60))
+        if self._busy:
+            return 0.0
+        now = self._clock.now()
+        due = [now + HEARTBEAT, self._next_scan]
+        if self._outage:
+            due.append(self._next_probe)
+        elif (next_due := self._inbox.next_due({State.SEEN, State.READY})) is not None:
+            due.append(next_due)
+        return max((min(due) - now).total_seconds(), 0.0)
+
+    def _guarded_tick(self, messages: Sequence[Message]) -> None:
+        """Tick, and survive what nobody foresaw: the inbox says what is left to do."""
+        try:
+            self.tick(messages)
+        except Fatal:
+            raise
+        except Exception as error:
+            self._failures += 1
+            _log.exception("tick.failed", failures=self._failures)
+            if self._failures >= MAX_FAILURES:
+                message = f"the loop failed {self._failures} times in a row: {error}"
+                raise Fatal(Code.BUG, message, hint="the log has the tracebacks") from error
+            self._inbox.recover(self._clock.now())
+        else:
+            self._failures = 0
+
+    def _scan(self) -> None:
+        now = self._clock.now()
+        if not self._scanner.scanning and now >= self._next_scan:
+            self._last_scan = now
+            self._scanner.begin()
+        if not self._scanner.scanning:
+            return
+        try:
+            self._scanner.advance(SCAN_FILES)
+        except Outage as error:
+            self._unreadable = self._troubled(self._unreadable, error, "scan.failed")
+        else:
+            if self._scanner.scanning:
+                return
+            self._unreadable = None
+        self._next_scan = self._clock.now() + self._pace.rescan
+        self._scanned = True
+        self._notifier.ready()
+        self._wake_known()
+
+    def _reachable(self) -> bool:
+        """Say whether the repository may be used, after probing it if it was not and the time has come."""
+        if self._outage is None:
+            return True
+        now = self._clock.now()
+        if now < self._next_probe:
+            return False
+        try:
+            self._repository.probe()
+        except Outage as error:
+            self._pause(error)
+            return False
+        _log.info(
+            "outage.ended", code=self._outage.error.code, seconds=(now - self._outage.since).total_seconds()
+        )
+        self._outage = None
+        return True
+
+    def _pause(self, error: Outage) -> None:
+        self._outage = self._troubled(self._outage, error, "outage.began")
+        self._next_probe = self._clock.now() + self._pace.probe_interval
+
+    def _troubled(self, known: Trouble | None, error: Outage, event: str) -> Trouble:
+        """Remember a trouble with the time of its beginning, and tell of it once."""
+        if known and known.error.code == error.code:
+            return known
+        _log.error(event, code=error.code, error=str(error))
+        return Trouble(error, known.since if known else self._clock.now())
+
+    def _work(self) -> None:
+        """Read what is at rest, then ingest one batch of what is ready."""
+        read = self._scanner.settle(self._pace.batch_files)
+        due = self._inbox.due(State.READY, self._clock.now(), self._pace.batch_files)
+        now = self._clock.now()
+        exhausted = [record for record in due if record.attempts >= self._patience.max_attempts]
+        self._journal.move((record, spent(record, now)) for record in exhausted)
+        ready = batch([record for record in due if record not in exhausted], self._pace.batch_bytes)
+        self._busy = self._busy or bool(read or due)
+        self._ingest(ready, read)
+
+    def _ingest(self, ready: Sequence[FileRecord], read: Mapping[Path, ReadFile]) -> None:
+        """Claim and ingest records, then the pfsConfigs that waited for the visits among them."""
+        now = self._clock.now()
+        claimed = self._journal.move((record, record.claimed(now)) for record in ready)
+        if not claimed:
+            return
+        try:
+            successors = self._ingester.ingest(claimed, read)
+        except Outage as error:
+            now = self._clock.now()
+            self._journal.move((record, record.put_back(now)) for record in claimed)
+            self._pause(error)
+            return
+        moved = self._journal.move(zip(claimed, successors, strict=True))
+        raws = {r.visit for r in moved if r.kind is Kind.RAW and r.state is State.INGESTED}
+        self._ingest(self._woken(raws, {State.WAITING, State.ORPHANED}), {})
+
+    def _wake_known(self) -> None:
+        """Wake the pfsConfigs whose visits someone else has brought into the repository."""
+        if self._outage:
+            return
+        visits = {record.visit for record in self._inbox.in_state({State.WAITING})}
+        try:
+            known = self._repository.designs(visits) if visits else {}
+        except Outage as error:
+            self._pause(error)
+        else:
+            self._woken(known.keys(), {State.WAITING})
+
+    def _woken(self, visits: Collection[int], states: Collection[State]) -> Sequence[FileRecord]:
+        waiting = self._inbox.of_visits(visits, states) if visits else ()
+        now = self._clock.now()
+        return self._journal.move((record, record.ready(now)) for record in waiting)
+
+    def _give_up_waiting(self) -> None:
+        now = self._clock.now()
+        overdue = self._inbox.due(State.WAITING, now, self._pace.batch_files)
+        self._journal.move((record, record.orphaned(now)) for record in overdue)
+
+    def _finished(self) -> bool:
+        """Say whether a scan has been made and every file has come to a state in which it can stay."""
+        counts = self._inbox.counts()
+        return self._scanned and not self._scanner.scanning and not any(counts[state] for state in PENDING)
