@@ -7,7 +7,8 @@ STAMP  := $(VENV)/installed
 .PHONY: demo test lint types imports check clean
 
 demo: $(STAMP)
-	$(BIN)/pfs-ingestd demo demo
+	rm -rf demo
+	$(BIN)/pfs-ingestd demo -c config/demo.yaml
 
 test: $(STAMP)
 	$(BIN)/pytest -n auto

@@ -40,17 +40,21 @@ class Journal:
     ----------
     last_ingested, last_rejected : `FileRecord` or `None`
         The last file that this process ingested, and the last that it rejected.
+    changes : `int`
+        How many changes this process has made.
     """
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
         self.last_ingested: FileRecord | None = None
         self.last_rejected: FileRecord | None = None
+        self.changes = 0
 
     def enter(self, records: Sequence[FileRecord]) -> None:
         """Insert records of newly seen files."""
         if records:
             self._inbox.add(records)
+        self.changes += len(records)
         for record in records:
             _log.debug("file.seen", **_facts(record))
 
@@ -66,6 +70,7 @@ class Journal:
             self._inbox.replace(effective)
         except StaleRecord:
             effective = [change for change in effective if self._moved(change)]
+        self.changes += len(effective)
         for old, new in effective:
             self._remember(new)
             _tell(old, new)
@@ -90,7 +95,7 @@ def _tell(old: FileRecord, new: FileRecord) -> None:
     level, event = _event(old, new)
     if level < logging.INFO and not _log.is_enabled_for(level):
         return
-    reason = {"code": new.code, "error": new.error} if new.error else {}
+    reason: dict[str, object] = {"code": new.code, "error": new.error} if new.error else {}
     if new.dataset_id:
         reason["dataset_id"] = new.dataset_id
     if new.changed:

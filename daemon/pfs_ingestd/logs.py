@@ -10,6 +10,7 @@ from enum import Enum
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any, Literal, TextIO
+from uuid import UUID
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -139,30 +140,36 @@ def _in_plain_values(_logger: WrappedLogger, _method: str, event: EventDict) -> 
 def _plain(value: Any, depth: int) -> Any:
     """Turn a value into what JSON can hold, without passwords and of bounded size."""
     match value:
-        case None | bool() | int() if not isinstance(value, Enum):
-            return value
-        case float():
-            return value if math.isfinite(value) else str(value)
-        case Enum():
-            return _plain(value.value, depth)
-        case str():
-            return _bounded(redacted(_encodable(value)))
-        case os.PathLike():
-            return _plain(os.fsdecode(value), depth)
-        case bytes():
-            return _plain(value.decode("utf-8", "backslashreplace"), depth)
-        case date():
-            return value.isoformat()
-        case timedelta():
-            return value.total_seconds()
         case Mapping() if depth:
-            return {_plain(str(key), 0): _plain(below, depth - 1) for key, below in value.items()}
+            return {_clean(str(key)): _plain(below, depth - 1) for key, below in value.items()}
         case list() | tuple() | set() | frozenset() if depth:
             return [_plain(below, depth - 1) for below in value]
-        case BaseException():
-            return _plain(str(value), depth)
+        case Enum():
+            return _plain(value.value, depth)
+        case timedelta():
+            return value.total_seconds()
+        case None | int() | float() if not isinstance(value, float) or math.isfinite(value):
+            return value
         case _:
-            return _plain(repr(value), depth)
+            return _clean(_text(value))
+
+
+def _text(value: object) -> str:
+    match value:
+        case str() | float() | UUID() | BaseException():
+            return str(value)
+        case os.PathLike():
+            return os.fsdecode(value)
+        case bytes():
+            return value.decode("utf-8", "backslashreplace")
+        case date():
+            return value.isoformat()
+        case _:
+            return repr(value)
+
+
+def _clean(text: str) -> str:
+    return _bounded(redacted(_encodable(text)))
 
 
 def _encodable(text: str) -> str:
@@ -178,7 +185,8 @@ def _bounded(text: str) -> str:
 
 
 def _in_reading_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    return {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event} | event
+    first = {key: event[key] for key in ("timestamp", "level", "event") if key in event}
+    return {**first, **event}
 
 
 def _without_control_characters(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

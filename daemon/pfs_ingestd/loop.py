@@ -19,12 +19,13 @@ from pfs_ingestd.ports import (
     Inbox,
     Mailbox,
     Message,
-    Notifier,
     Repository,
     Stop,
     Watcher,
+    WatcherHealth,
 )
-from pfs_ingestd.records import PENDING, FileRecord, Kind, State
+from pfs_ingestd.records import PENDING, FileRecord, Kind, State, path_text
+from pfs_ingestd.reporter import Reporter
 from pfs_ingestd.scanner import Scanner
 
 __all__ = ["Daemon", "Pace"]
@@ -95,9 +96,7 @@ class Daemon:
     watcher : `Watcher`
         Makes the daemon prompt.
     reporter : `Reporter`
-        Tells operators how it goes.
-    notifier : `Notifier`
-        The service manager.
+        Tells operators and the service manager how it goes.
     clock : `Clock`
         Time and chance.
     patience : `Patience`
@@ -117,7 +116,6 @@ class Daemon:
         repository: Repository,
         watcher: Watcher,
         reporter: Reporter,
-        notifier: Notifier,
         clock: Clock,
         patience: Patience,
         pace: Pace,
@@ -130,11 +128,11 @@ class Daemon:
         self._repository = repository
         self._watcher = watcher
         self._reporter = reporter
-        self._notifier = notifier
         self._clock = clock
         self._patience = patience
         self._pace = pace
-        self._next_scan = self._last_scan = self._next_probe = clock.now()
+        self._next_scan = self._last_scan = self._next_probe = self._next_check = clock.now()
+        self._health: Sequence[WatcherHealth] = ()
         self._scanned = False
         self._busy = True
         self._outage: Trouble | None = None
@@ -155,11 +153,15 @@ class Daemon:
             self._watcher.start(self._mailbox.put)
         try:
             code = self._serve(once=once)
-        finally:
-            self._notifier.stopping()
-            self._watcher.stop()
-        self._reporter.stopped(code)
-        _log.info("daemon.stopped", exit_code=int(code))
+        except Fatal as error:
+            self._end(ExitCode.BUG, str(error))
+            raise
+        reason = ""
+        if code is ExitCode.FAILED_FAST and (rejected := self._journal.last_rejected):
+            reason = f"{path_text(rejected.path)}: {rejected.error}"
+        elif code is ExitCode.TRY_AGAIN and self._outage:
+            reason = str(self._outage.error)
+        self._end(code, reason)
         return code
 
     def tick(self, messages: Sequence[Message]) -> None:
@@ -173,6 +175,12 @@ class Daemon:
             self._work()
         self._give_up_waiting()
         self._report()
+
+    def _end(self, code: ExitCode, reason: str) -> None:
+        self._reporter.stopping()
+        self._watcher.stop()
+        self._reporter.stopped(code, reason)
+        _log.info("daemon.stopped", exit_code=int(code), reason=reason)
 
     def _serve(self, *, once: bool) -> ExitCode:
         while True:
@@ -242,8 +250,9 @@ class Daemon:
                 return
             self._unreadable = None
         self._next_scan = self._clock.now() + self._pace.rescan
-        self._scanned = True
-        self._notifier.ready()
+        if not self._scanned:
+            self._scanned = True
+            self._reporter.running()
         self._wake_known()
 
     def _reachable(self) -> bool:
@@ -324,6 +333,15 @@ class Daemon:
         now = self._clock.now()
         overdue = self._inbox.due(State.WAITING, now, self._pace.batch_files)
         self._journal.move((record, record.orphaned(now)) for record in overdue)
+
+    def _report(self) -> None:
+        troubles = [trouble.error for trouble in (self._outage, self._unreadable) if trouble]
+        troubles += self._scanner.problems.values()
+        now = self._clock.now()
+        if now >= self._next_check:
+            self._next_check = now + HEARTBEAT
+            self._health = self._watcher.check()
+        self._reporter.report(troubles, self._health, self._scanner.last_scan)
 
     def _finished(self) -> bool:
         """Say whether a scan has been made and every file has come to a state in which it can stay."""

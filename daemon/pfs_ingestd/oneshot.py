@@ -48,16 +48,26 @@ class OneShot:
         How often and after what delay a file is tried again.
     batch_files : `int`
         Most files in one batch.
+    fail_fast : `bool`
+        Whether the first rejected file ends it: after its batch, whose other files are put away.
     """
 
     def __init__(
-        self, *, folder: Folder, ingester: Ingester, clock: Clock, patience: Patience, batch_files: int
+        self,
+        *,
+        folder: Folder,
+        ingester: Ingester,
+        clock: Clock,
+        patience: Patience,
+        batch_files: int,
+        fail_fast: bool,
     ) -> None:
         self._folder = folder
         self._ingester = ingester
         self._clock = clock
         self._patience = patience
         self._batch_files = batch_files
+        self._fail_fast = fail_fast
 
     def ingest(self, paths: Sequence[Path]) -> Iterator[Result]:
         """Ingest files, visit by visit, and tell what became of each as soon as it is known.
@@ -72,11 +82,16 @@ class OneShot:
             seen = self._seen(path)
             if isinstance(seen, FileRecord):
                 records.append(seen)
-            else:
-                yield seen
+                continue
+            yield seen
+            if self._fail_fast:
+                return
         records.sort(key=lambda record: (record.visit, record.path))
         for start in range(0, len(records), self._batch_files):
-            yield from self._ingest(records[start : start + self._batch_files])
+            results = list(self._ingest(records[start : start + self._batch_files]))
+            yield from results
+            if self._fail_fast and not all(result.ingested for result in results):
+                return
 
     def _seen(self, path: Path) -> FileRecord | Result:
         try:

@@ -27,6 +27,7 @@ __all__ = [
     "Notifier",
     "Outcome",
     "Repository",
+    "StatusSink",
     "Stop",
     "Stored",
     "Watcher",
@@ -73,7 +74,7 @@ class Mailbox(Protocol):
     def put(self, item: Message) -> None:
         """Post a message; never waits, and is safe in a signal handler."""
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Message:  # noqa: FBT001, FBT002 (SimpleQueue's signature)
+    def get(self, *, block: bool = True, timeout: float | None = None) -> Message:
         """Take the next message; raise `queue.Empty` when there is none in time."""
 
     def qsize(self) -> int:
@@ -149,6 +150,9 @@ class Folder(Protocol):
         TryLater
             If the file system does not answer.
         """
+
+    def problems(self) -> Mapping[Path, IngestdError]:
+        """Tell which folders the last scan could not read, and why."""
 
     def beneath(self, path: Path) -> Sequence[Path]:
         """Expand a hint: the path itself if it is a file, our files below it if it is a folder."""
@@ -353,3 +357,16 @@ class Notifier(Protocol):
 
     def stopping(self) -> None:
         """Say that the service is going down."""
+
+
+class StatusSink(Protocol):
+    """Where operators look."""
+
+    def write(self, status: Mapping[str, object]) -> None:
+        """Replace the status as a whole; a reader never sees half of one.
+
+        Raises
+        ------
+        TryLater
+            If it cannot be written.
+        """

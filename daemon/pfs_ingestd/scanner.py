@@ -11,6 +11,7 @@ from pfs_ingestd.journal import Change, Journal
 from pfs_ingestd.policy import Patience, judged, noticed
 from pfs_ingestd.ports import Clock, Folder, Headers, Hint, Inbox, Listing
 from pfs_ingestd.records import FileRecord, Sighting, State, path_text
+from pfs_ingestd.status import ScanCost
 
 __all__ = ["Scanner"]
 
@@ -34,6 +35,11 @@ class Scanner:
         The time.
     patience : `Patience`
         How long a file has to be at rest, and may stay incomplete.
+
+    Attributes
+    ----------
+    last_scan : `ScanCost` or `None`
+        When the last scan ended, and what it took.
     """
 
     def __init__(
@@ -53,15 +59,25 @@ class Scanner:
         self._clock = clock
         self._patience = patience
         self._listings: Iterator[Listing] | None = None
+        self._begun = clock.now()
+        self._folders = 0
+        self.last_scan: ScanCost | None = None
 
     @property
     def scanning(self) -> bool:
         """Whether a scan has begun that has not come to its end."""
         return self._listings is not None
 
+    @property
+    def problems(self) -> Mapping[Path, IngestdError]:
+        """Which folders the last scan could not read, and why."""
+        return self._folder.problems()
+
     def begin(self) -> None:
         """Begin a scan of all watched folders; one that is under way is begun anew."""
         self._listings = self._folder.scan(self._inbox.marks())
+        self._begun = self._clock.now()
+        self._folders = 0
 
     def advance(self, files: int) -> None:
         """Go on with the scan, for about so many new files.
@@ -76,11 +92,12 @@ class Scanner:
             try:
                 listing = next(self._listings, None)
             except Outage:
-                self._listings = None
+                self._ended()
                 raise
             if listing is None:
-                self._listings = None
+                self._ended()
             else:
+                self._folders += 1
                 found += self._compare(listing)
 
     def hinted(self, hints: Sequence[Hint]) -> None:
@@ -126,6 +143,12 @@ class Scanner:
                 complete[record.path] = ReadFile(sighting, answer)
         self._journal.move(changes)
         return complete
+
+    def _ended(self) -> None:
+        self._listings = None
+        now = self._clock.now()
+        seconds = (now - self._begun).total_seconds()
+        self.last_scan = ScanCost(at=now, seconds=seconds, folders=self._folders)
 
     def _compare(self, listing: Listing) -> int:
         """Look at the names that are new in a folder, and at those that are missing; count the new files."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, Self
@@ -181,10 +181,11 @@ class Status:
 
 
 def summarise(
+    before: Condition,
     *,
     now: datetime,
-    condition: Condition,
     process: Process,
+    troubles: Sequence[str],
     watchers: Sequence[WatchedRoot],
     scan: ScanCost | None,
     counts: Mapping[State, int],
@@ -192,13 +193,28 @@ def summarise(
     last_ingested: FileRecord | None,
     last_rejected: FileRecord | None,
 ) -> Status:
-    """Put together how the daemon is; a watcher that is blind makes a running daemon a degraded one.
+    """Put together how the daemon is.
 
-    The parameters are those of `Status`; the counts come from the inbox.
+    A daemon that is running is degraded as long as there are troubles or a root is not really watched.
+
+    Parameters
+    ----------
+    before : `Condition`
+        The condition that was told last, or that the daemon has gone over into since.
+    now : `~datetime.datetime`
+        The time.
+    troubles : `~collections.abc.Sequence` [`str`]
+        What does not work, for a person: an outage, an unreadable folder.
+    process, watchers, scan, counts, oldest_pending, last_ingested, last_rejected
+        See `Status`; the counts come from the inbox.
     """
+    reasons = [
+        *troubles,
+        *(f"{watcher.root}: {watcher.reason}" for watcher in watchers if not watcher.healthy),
+    ]
     return Status(
         heartbeat=now,
-        condition=_seen_through(condition, watchers),
+        condition=_condition(before, "; ".join(reasons), now),
         process=process,
         watchers=tuple(watchers),
         scan=scan,
@@ -207,3 +223,40 @@ def summarise(
         last_ingested=last_ingested,
         last_rejected=last_rejected,
     )
+
+
+def _condition(before: Condition, reason: str, now: datetime) -> Condition:
+    if before.phase not in {Phase.RUNNING, Phase.DEGRADED}:
+        return before
+    return before.become(Phase.DEGRADED if reason else Phase.RUNNING, reason, now)
+
+
+def _watcher(watcher: WatchedRoot) -> dict[str, object]:
+    return {
+        "root": path_text(watcher.root),
+        "mode": watcher.mode,
+        "healthy": watcher.healthy,
+        "reason": _short(watcher.reason),
+    }
+
+
+def _scan(scan: ScanCost) -> dict[str, object]:
+    return {"at": _time(scan.at), "seconds": round(scan.seconds, 3), "folders": scan.folders}
+
+
+def _file(record: FileRecord) -> dict[str, object]:
+    return {
+        "path": path_text(record.path),
+        "visit": record.visit,
+        "at": _time(record.updated),
+        "code": record.code,
+        "error": record.error and _short(record.error),
+    }
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 1]}…"

@@ -1,0 +1,5 @@
+"""`python -m pfs_ingestd` is `pfs-ingestd`."""
+
+from pfs_ingestd.cli import main
+
+main()

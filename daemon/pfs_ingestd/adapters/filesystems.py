@@ -1,0 +1,80 @@
+"""Which folders the kernel can watch: those on file systems that only this host writes to."""
+
+import os
+import re
+from pathlib import Path
+
+__all__ = ["only_written_here"]
+
+_MOUNTS = Path("/proc/self/mountinfo")
+
+_SHARED = frozenset(
+    {
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "gfs2",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "orangefs",
+        "prl_fs",
+        "pvfs2",
+        "smb3",
+        "smbfs",
+        "vboxsf",
+        "virtiofs",
+        "vmhgfs",
+    }
+)
+"""Types of file systems that others write to behind this kernel's back: inotify tells nothing of it."""
+
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+
+
+def only_written_here(folder: Path, mounts: Path = _MOUNTS) -> bool:
+    """Say whether all that is written to a tree passes through this host's kernel, which can then watch it.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        Root of the tree; what is mounted below it counts, too.
+    mounts : `~pathlib.Path`, optional
+        The kernel's list of mounts, as proc_pid_mountinfo(5) describes it.
+
+    Returns
+    -------
+    local : `bool`
+        `False` for network, cluster and FUSE file systems, and where the kernel gives no list of mounts.
+    """
+    try:
+        lines = os.fsdecode(mounts.read_bytes()).splitlines()
+    except OSError:
+        return False
+    real = Path(os.path.realpath(folder))
+    holder, kind = Path(), ""
+    for line in lines:
+        mount, mounted = _parse(line)
+        if mount != real and mount.is_relative_to(real) and _is_shared(mounted):
+            return False
+        # Of two mounts at one place the later covers the earlier.
+        if real.is_relative_to(mount) and len(mount.parts) >= len(holder.parts):
+            holder, kind = mount, mounted
+    return bool(kind) and not _is_shared(kind)
+
+
+def _parse(line: str) -> tuple[Path, str]:
+    """Read where a line says that something is mounted, and the type of file system."""
+    before, _, after = line.partition(" - ")
+    return Path(_ESCAPE.sub(lambda match: chr(int(match[1], 8)), before.split(" ")[4])), after.split(" ")[0]
+
+
+def _is_shared(kind: str) -> bool:
+    # A fuseblk is a local disk; any other FUSE file system can have anything behind it.
+    return kind in _SHARED or kind == "fuse" or kind.startswith("fuse.")

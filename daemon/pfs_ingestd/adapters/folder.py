@@ -1,0 +1,326 @@
+"""The watched folders: what is in them, and which of them changed since they were last listed."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from pfs_ingestd.errors import Code, IngestdError, Outage, TryLater
+from pfs_ingestd.ports import FolderMark, Listing
+from pfs_ingestd.records import FileName, Kind, Sighting
+
+__all__ = ["SETTLING", "WatchedFolder"]
+
+SETTLING = 90.0
+"""Seconds for which a folder's time must have stood still before an unchanged time means unchanged names.
+
+An NFS client may answer from memory for 60 s (acdirmax in nfs(5)), and the coarsest clock in use ticks every
+2 s (FAT); half as much again.
+"""
+
+_Kinds: TypeAlias = Mapping[Path, frozenset[Kind]]
+_Identity: TypeAlias = tuple[int, int]
+
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+_NOTHING: frozenset[Kind] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What listing a folder gives; `loose` if one of its links leads nowhere, as yet."""
+
+    names: frozenset[str]
+    folders: tuple[Path, ...]
+    loose: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What is known of a folder as long as its stamp stays the same, and since when it does."""
+
+    stamp: tuple[int, int, int, int]
+    since: float
+    kinds: frozenset[Kind]
+    folders: tuple[Path, ...]
+
+
+class WatchedFolder:
+    """The watched roots and everything below them that is not hidden.
+
+    A folder is visited once in each scan, however many roots, nested roots and links lead to it. A link to a
+    folder is followed unless it leads to what is visited under its own path anyway.
+
+    Parameters
+    ----------
+    roots : `~collections.abc.Mapping` [`~pathlib.Path`, `~collections.abc.Collection` [`Kind`]]
+        The watched roots, and the kinds of file wanted below each.
+    parse : `~collections.abc.Callable`
+        Reads a file's name; `None` if it is not one of ours.
+    monotonic : `~collections.abc.Callable`
+        Tells the seconds passed since some moment, as `time.monotonic` does.
+    follow_links : `bool`, optional
+        Whether a link to a file outside the roots is one of our files, too.
+    settling : `float`, optional
+        See `SETTLING`.
+    """
+
+    def __init__(
+        self,
+        roots: Mapping[Path, Collection[Kind]],
+        *,
+        parse: Callable[[str], FileName | None],
+        monotonic: Callable[[], float],
+        follow_links: bool = False,
+        settling: float = SETTLING,
+    ) -> None:
+        self._roots: dict[Path, frozenset[Kind]] = {}
+        for given, kinds in roots.items():
+            root = _absolute(given)
+            self._roots[root] = self._roots.get(root, _NOTHING) | frozenset(kinds)
+        self._parse = parse
+        self._monotonic = monotonic
+        self._follow_links = follow_links
+        self._settling = settling
+        self._memories: dict[Path, _Memory] = {}
+        self._missed: set[Path] = set()
+        self._problems: dict[Path, OSError] = {}
+
+    def scan(self, marks: Mapping[Path, FolderMark]) -> Iterator[Listing]:
+        """List the folders whose contents may have changed since they were marked, newest night first.
+
+        An unchanged folder costs one stat, its files none. What cannot be read does not end the scan; see
+        `problems`.
+
+        Raises
+        ------
+        Outage
+            At the end, if a watched root could not be read.
+        """
+        self._problems = {}
+        visited: dict[Path, _Memory] = {}
+        served: dict[_Identity, frozenset[Kind]] = {}
+        pending: list[Path] = []
+        for root in self._roots:
+            yield from self._visit(root, marks, visited, served, pending)
+        # The nights of all roots together: the last is visited first, with all that is below it.
+        pending.sort(key=lambda folder: folder.name)
+        while pending:
+            yield from self._visit(pending.pop(), marks, visited, served, pending)
+        self._missed.update(marks.keys() - visited.keys(), self._memories.keys() - visited.keys())
+        self._memories = visited
+        self._raise_for_roots()
+
+    def problems(self) -> Mapping[Path, IngestdError]:
+        """Tell which folders the last scan could not read, and why."""
+        return {path: _unreadable(path, error) for path, error in self._problems.items()}
+
+    def look(self, path: Path) -> Sighting | None:
+        """Look at one file; `None` if it is not there or not ours.
+
+        Raises
+        ------
+        TryLater
+            If the file system does not answer.
+        """
+        name = self._name(path)
+        if name is None:
+            return None
+        try:
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                if not self._admits(path):
+                    return None
+                status = path.stat()
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise _unreadable(path, error) from error
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return Sighting(
+            path=path,
+            name=name,
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            ctime_ns=status.st_ctime_ns,
+            inode=status.st_ino,
+        )
+
+    def beneath(self, path: Path) -> Sequence[Path]:
+        """Expand a hint: the path itself if it is a file, our files below it if it is a folder."""
+        if self._name(path) is not None:
+            return [path]
+        if not _kinds(path, self._roots) or (_is_link(path) and self._is_detour(path)):
+            return []
+        found: list[Path] = []
+        visited: set[_Identity] = set()
+        pending = [path]
+        while pending:
+            folder = pending.pop()
+            try:
+                status = folder.stat()
+                if (status.st_dev, status.st_ino) in visited:
+                    continue
+                contents = self._list(folder, _kinds(folder, self._roots))
+            except OSError:
+                continue  # a hint is no more than a hint: the next scan comes here, too, and reports it
+            visited.add((status.st_dev, status.st_ino))
+            found.extend(folder / name for name in sorted(contents.names))
+            pending.extend(contents.folders)
+        return found
+
+    def subfolders(self, folder: Path) -> Sequence[Path]:
+        """List the folders directly in a folder that a scan would go on to, the newest night last.
+
+        May be called from any thread. A folder that cannot be read has none: the scan reports it.
+        """
+        try:
+            return self._list(folder, _NOTHING).folders if _kinds(folder, self._roots) else ()
+        except OSError:
+            return ()
+
+    def _visit(
+        self,
+        folder: Path,
+        marks: Mapping[Path, FolderMark],
+        visited: dict[Path, _Memory],
+        served: dict[_Identity, frozenset[Kind]],
+        pending: list[Path],
+    ) -> Iterator[Listing]:
+        """Look at one folder, list it if it may have changed, and add its sub-folders to what is pending."""
+        memory = self._memories.get(folder)
+        try:
+            # The time is read before the names: what is added in between shows as another time next time.
+            status = folder.stat()
+            stamp = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+            kinds = memory.kinds if memory else _kinds(folder, self._roots)
+            already = served.get(stamp[:2], _NOTHING)
+            if kinds <= already:
+                return
+            mark = marks.get(folder)
+            known = mark is not None and mark.settled and mark.mtime_ns == status.st_mtime_ns
+            known &= folder not in self._missed and (memory is None or memory.stamp == stamp)
+            listing = None
+            if memory is None or not known:
+                now = self._monotonic()
+                contents = self._list(folder, _NOTHING if known else kinds - already)
+                since = memory.since if memory and memory.stamp == stamp else now
+                memory = _Memory(stamp, since, kinds, contents.folders)
+                settled = now - since >= self._settling and not contents.loose
+                mark = FolderMark(folder, status.st_mtime_ns, settled)
+                listing = None if known else Listing(mark, contents.names)
+        except OSError as error:
+            if error.errno not in _NOT_THERE or folder in self._roots:
+                self._problems[folder] = error
+            return
+        visited[folder] = memory
+        served[stamp[:2]] = already | kinds
+        pending.extend(memory.folders)
+        if listing:
+            yield listing
+            self._missed.discard(folder)
+
+    def _list(self, folder: Path, kinds: frozenset[Kind]) -> _Contents:
+        """List the names of some kinds and the sub-folders, ascending, without a stat of any file."""
+        names: set[str] = set()
+        folders: list[Path] = []
+        loose = False
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _is_hidden(entry.name):
+                    continue
+                if entry.is_symlink():
+                    loose |= not self._sort_link(folder / entry.name, kinds, names, folders)
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(folder / entry.name)
+                elif kinds and self._is_ours(entry.name, kinds) and entry.is_file(follow_symlinks=False):
+                    names.add(entry.name)
+        folders.sort(key=lambda path: path.name)
+        return _Contents(frozenset(names), tuple(folders), loose)
+
+    def _sort_link(self, link: Path, kinds: frozenset[Kind], names: set[str], folders: list[Path]) -> bool:
+        """Put a link where it belongs, or say that nobody can tell: what it leads to may come later."""
+        try:
+            mode = link.stat().st_mode
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                folders.append(link)  # whoever goes there will report it
+            return False
+        if stat.S_ISDIR(mode) and not self._is_detour(link):
+            folders.append(link)
+        elif stat.S_ISREG(mode) and self._is_ours(link.name, kinds) and self._admits(link):
+            names.add(link.name)
+        return True
+
+    def _is_detour(self, link: Path) -> bool:
+        """Say whether all that is wanted behind a link to a folder is visited under its own path anyway."""
+        return _kinds(_real(link), self._real_roots()) >= _kinds(link, self._roots)
+
+    def _admits(self, link: Path) -> bool:
+        """Say whether a link to a file may stand for the file."""
+        return self._follow_links or any(_real(link).is_relative_to(root) for root in self._real_roots())
+
+    def _real_roots(self) -> dict[Path, frozenset[Kind]]:
+        real: dict[Path, frozenset[Kind]] = {}
+        for root, kinds in self._roots.items():
+            real[_real(root)] = real.get(_real(root), _NOTHING) | kinds
+        return real
+
+    def _name(self, path: Path) -> FileName | None:
+        """Read a path's name, if a file there would be ours."""
+        name = self._parse(path.name)
+        return name if name is not None and name.kind in _kinds(path, self._roots) else None
+
+    def _is_ours(self, name: str, kinds: frozenset[Kind]) -> bool:
+        parsed = self._parse(name)
+        return parsed is not None and parsed.kind in kinds
+
+    def _raise_for_roots(self) -> None:
+        missing = {root: self._problems[root] for root in self._roots if root in self._problems}
+        if missing:
+            raise Outage(
+                Code.UNREADABLE,
+                "; ".join(_unreadable(root, error).message for root, error in missing.items()),
+                hint="see that it is mounted and that the daemon's user may read it",
+            ) from next(iter(missing.values()))
+
+
+def _kinds(path: Path, roots: _Kinds) -> frozenset[Kind]:
+    """Tell the kinds wanted at a path: none outside of the roots and behind a hidden name."""
+    return _NOTHING.union(
+        *(
+            kinds
+            for root, kinds in roots.items()
+            if path.is_relative_to(root) and not any(map(_is_hidden, path.relative_to(root).parts))
+        )
+    )
+
+
+def _is_hidden(name: str) -> bool:
+    # fsck's own folder stands in the root of many a disk and is root's alone.
+    return name.startswith(".") or name == "lost+found"
+
+
+def _is_link(path: Path) -> bool:
+    return os.path.islink(path)  # noqa: PTH114 (Path.is_symlink raises where a folder may not be searched)
+
+
+def _absolute(path: Path) -> Path:
+    # The path as the operator wrote it, links and all, for that is what people will look for.
+    return Path(os.path.abspath(path))  # noqa: PTH100 (pathlib has no way to tidy a path but to resolve its links)
+
+
+def _real(path: Path) -> Path:
+    # Never raises, unlike Path.resolve.
+    return Path(os.path.realpath(path))
+
+
+def _unreadable(path: Path, error: OSError) -> TryLater:
+    return TryLater(
+        Code.UNREADABLE,
+        f"{path} cannot be read: {error.strerror}",
+        hint="see that it is mounted and that the daemon's user may read it",
+    )

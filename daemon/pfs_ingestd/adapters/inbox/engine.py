@@ -1,0 +1,188 @@
+"""The database of the inbox: how it is opened, and what its failures mean."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, StaleRecord, TryLater
+
+__all__ = ["open_engine", "transaction"]
+
+LOCK_SECONDS = 5
+"""How long to wait for another writer, such as a `retry` on the command line."""
+
+CONNECT_SECONDS = 10
+"""How long to wait for a PostgreSQL server."""
+
+_URLS = "like sqlite:////var/lib/pfs-ingestd/inbox.sqlite3 or postgresql://user@host/database"
+
+_SQLITE = {
+    sqlite3.SQLITE_BUSY: (TryLater, Code.BUSY, "another process is writing to it"),
+    sqlite3.SQLITE_LOCKED: (TryLater, Code.BUSY, "another process is writing to it"),
+    sqlite3.SQLITE_CONSTRAINT: (StaleRecord, Code.STALE, ""),
+    sqlite3.SQLITE_FULL: (Outage, Code.DISK_FULL, "make room on its disk"),
+    sqlite3.SQLITE_READONLY: (Outage, Code.READ_ONLY, "make it writable for this user"),
+    sqlite3.SQLITE_IOERR: (Outage, Code.STATE_UNUSABLE, "look at its disk"),
+    sqlite3.SQLITE_CANTOPEN: (Fatal, Code.STATE_UNUSABLE, "create its folder, readable for this user"),
+    sqlite3.SQLITE_CORRUPT: (Fatal, Code.STATE_UNUSABLE, "move it away; a new one is made from the folders"),
+    sqlite3.SQLITE_NOTADB: (Fatal, Code.STATE_UNUSABLE, "move it away; a new one is made from the folders"),
+}
+
+# By SQLSTATE class, https://www.postgresql.org/docs/current/errcodes-appendix.html; single codes come first.
+_POSTGRESQL = {
+    "25006": (Outage, Code.READ_ONLY, "the server is read-only"),
+    "53100": (Outage, Code.DISK_FULL, "make room on the server's disk"),
+    "55P03": (TryLater, Code.BUSY, "another process is writing to it"),
+    "08": (Outage, Code.STATE_UNUSABLE, "see that the server runs"),
+    "23": (StaleRecord, Code.STALE, ""),
+    "40": (TryLater, Code.BUSY, "another process is writing to it"),
+    "53": (Outage, Code.STATE_UNUSABLE, "the server has too much to do"),
+    "57": (Outage, Code.STATE_UNUSABLE, "see that the server runs"),
+    "58": (Outage, Code.STATE_UNUSABLE, "look at the server's disk"),
+}
+
+
+def open_engine(url: str, *, read_only: bool) -> Engine:
+    """Make ready to connect to the database at a URL.
+
+    Parameters
+    ----------
+    url : `str`
+        ``sqlite:///<path>`` or any ``postgresql://`` URL.
+    read_only : `bool`
+        Whether to refuse to write, and to create the database.
+
+    Raises
+    ------
+    Fatal
+        If the URL cannot be used.
+    """
+    try:
+        parsed = make_url(url)
+        match parsed.get_backend_name():
+            case "sqlite" if parsed.database and parsed.database != ":memory:":
+                return _sqlite(parsed, Path(parsed.database), read_only=read_only)
+            case "postgresql":
+                return _postgresql(parsed, read_only=read_only)
+    except (ArgumentError, ValueError) as error:
+        # The text may hold a password, so it is not repeated.
+        raise Fatal(Code.CONFIGURATION, "state.database is not a database URL", hint=_URLS) from error
+    raise Fatal(Code.CONFIGURATION, f"no inbox can be kept in {parsed!r}", hint=_URLS)
+
+
+@contextmanager
+def transaction(engine: Engine, *, writing: bool) -> Iterator[Connection]:
+    """Do something in one transaction; one that writes keeps other writers out from its begin (SQLite).
+
+    Raises
+    ------
+    StaleRecord
+        If a row is there that should not be.
+    TryLater
+        If another process holds a lock.
+    Outage
+        If the server does not answer, or nothing can be written.
+    Fatal
+        If the database cannot be used.
+    """
+    try:
+        with engine.connect().execution_options(writing=writing) as connection, connection.begin():
+            yield connection
+    except DBAPIError as error:
+        raise _ours(error, engine.url) from error
+
+
+def _sqlite(url: URL, path: Path, *, read_only: bool) -> Engine:
+    timeout = float(str(url.query.get("timeout", LOCK_SECONDS)))
+    connect = _reader if read_only else _writer
+    engine = create_engine(url, creator=lambda: connect(path, timeout), pool_size=1, max_overflow=0)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # To take the lock only at the first write would fail, without waiting, after a read that got old.
+        writing = connection.get_execution_options().get("writing")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _writer(path: Path, timeout: float) -> sqlite3.Connection:
+    connection = _connect(path, "mode=rwc", timeout)
+    connection.execute("PRAGMA foreign_keys = ON")
+    # Readers do not wait for the writer nor the writer for them.
+    connection.execute("PRAGMA journal_mode = WAL")
+    # A commit does not wait for the disk. After a power cut the last ones may be missing, never half there:
+    # those files are seen again, and the repository knows them.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _reader(path: Path, timeout: float) -> sqlite3.Connection:
+    connection = _connect(path, "mode=ro", timeout)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_schema")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        # A reader who may not write to the folder cannot make the files beside the database that SQLite
+        # wants. Where there are none, no other process has it open, and it can be read as it lies there.
+        unmakeable = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+        if unmakeable and path.exists() and not Path(f"{path}-wal").exists():
+            return _connect(path, "immutable=1", timeout)
+        raise
+    return connection
+
+
+def _connect(path: Path, options: str, timeout: float) -> sqlite3.Connection:
+    # isolation_level None: transactions begin where we say so, and include CREATE TABLE.
+    return sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?{options}",
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _postgresql(url: URL, *, read_only: bool) -> Engine:
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg2")
+    # What the URL says comes after ours, and so overrides it.
+    options = f"-c lock_timeout={LOCK_SECONDS}s {url.query.get('options', '')}".strip()
+    url = url.update_query_dict({"connect_timeout": str(CONNECT_SECONDS), **url.query, "options": options})
+    try:
+        return create_engine(
+            url,
+            pool_size=1,
+            max_overflow=0,
+            executemany_mode="values_plus_batch",
+            execution_options={"postgresql_readonly": read_only},
+        )
+    except ModuleNotFoundError as error:
+        raise Fatal(
+            Code.CONFIGURATION,
+            f"{url!r} needs the Python package {error.name}",
+            hint="pip install 'pfs-ingestd[postgresql]'",
+        ) from error
+
+
+def _ours(error: DBAPIError, url: URL) -> IngestdError:
+    """Find the class of a failure: by SQLite's code, else by PostgreSQL's SQLSTATE."""
+    foreign = error.orig
+    message = f"the inbox {url!r} failed: {foreign}"
+    if isinstance(foreign, sqlite3.Error):
+        ours, code, hint = _SQLITE.get(getattr(foreign, "sqlite_errorcode", 0) & 0xFF, _UNKNOWN)
+        return ours(code, message, hint=hint)
+    state = getattr(foreign, "pgcode", None)
+    # psycopg2 gives no SQLSTATE where the connection could not be made or was cut.
+    ours, code, hint = (
+        _POSTGRESQL.get(state) or _POSTGRESQL.get(state[:2], _UNKNOWN) if state else _POSTGRESQL["08"]
+    )
+    return ours(code, message, hint=hint)
+
+
+_UNKNOWN = (Fatal, Code.STATE_UNUSABLE, "this is a bug, or a database that is not ours; see the log")

@@ -1,0 +1,366 @@
+"""The inbox port on a database."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from operator import index
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Executable,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from pfs_ingestd.adapters.inbox import schema
+from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
+from pfs_ingestd.adapters.inbox.rows import COLUMNS, file_name, microseconds, moment, record, values
+from pfs_ingestd.adapters.inbox.schema import DUE, FILE, FOLDER, TALLY
+from pfs_ingestd.errors import Code, StaleRecord
+from pfs_ingestd.ports import FolderMark
+from pfs_ingestd.records import FileRecord, Kind, State, path_text, text_path
+
+__all__ = ["SqlInbox", "open_inbox"]
+
+CHUNK = 1000
+"""How many values or rows go through one statement."""
+
+_T = TypeVar("_T")
+
+_RECORDS = select(*COLUMNS).select_from(FILE).join(FOLDER)
+_INSERT = insert(FILE)
+_UPDATE = (
+    update(FILE)
+    .where(FILE.c.id == bindparam("row_id"))
+    .values(
+        {column.name: bindparam(column.name) for column in FILE.c if column.name not in {"id", "folder_id"}}
+    )
+)
+_COUNT = update(TALLY).where(TALLY.c.state == bindparam("of")).values(files=TALLY.c.files + bindparam("more"))
+
+
+def open_inbox(url: str, *, read_only: bool = False) -> "SqlInbox":
+    """Open the inbox at a database URL; create it, or bring it up to our version, where needed.
+
+    Parameters
+    ----------
+    url : `str`
+        ``sqlite:///<path>`` or any ``postgresql://`` URL.
+    read_only : `bool`, optional
+        Only read, beside a daemon that may be running; then the inbox must be there.
+
+    Raises
+    ------
+    Fatal
+        If it cannot be used: a bad URL, a newer version, something else in it, missing where it must not be.
+    Outage
+        If its server does not answer.
+    """
+    engine = open_engine(url, read_only=read_only)
+    try:
+        with transaction(engine, writing=not read_only) as connection:
+            if read_only:
+                schema.check(connection)
+            else:
+                schema.prepare(connection)
+    except BaseException:
+        engine.dispose()
+        raise
+    return SqlInbox(engine)
+
+
+class SqlInbox:
+    """The durable list of files, in a database; see `open_inbox`.
+
+    Besides what its methods say, each raises `TryLater` while another process holds a lock, `Outage` where
+    the database does not answer or cannot be written to, and `Fatal` where it is unusable.
+
+    Parameters
+    ----------
+    engine : `~sqlalchemy.Engine`
+        The database, with the tables of our version.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def recover(self, now: datetime) -> int:
+        """Put what was being ingested when the last process died back to ready; say how many.
+
+        Counts anew how many files are in each state, too, whatever was done to the table by hand.
+        """
+        ingesting = FILE.c.state == State.INGESTING.value
+        ready = {"state": State.READY.value, "updated": microseconds(now)}
+        counted = select(FILE.c.state, func.count()).group_by(FILE.c.state)
+        with transaction(self._engine, writing=True) as connection:
+            recovered = connection.execute(update(FILE).where(ingesting).values(ready)).rowcount
+            connection.execute(update(TALLY).values(files=0))
+            files = connection.execute(counted)
+            _count(connection, Counter({State(state): number for state, number in files}))
+        return recovered
+
+    def find(self, paths: Collection[Path]) -> Mapping[Path, FileRecord]:
+        """Get the records of some paths, where there are any."""
+        found = {}
+        with transaction(self._engine, writing=False) as connection:
+            for parent, names in _by_folder(paths).items():
+                for chunk in _chunks(names):
+                    rows = connection.execute(_RECORDS.where(*_among(parent, chunk)))
+                    found.update({each.path: each for each in map(record, rows)})
+        return found
+
+    def names(self, folder: Path) -> Mapping[str, State]:
+        """Get the names known directly in a folder, and their states."""
+        known = select(FILE.c.name, FILE.c.state).join(FOLDER).where(FOLDER.c.path == path_text(folder))
+        with transaction(self._engine, writing=False) as connection:
+            rows = connection.execute(known).all()
+        states = {state.value: state for state in State}
+        return {file_name(name): states[state] for name, state in rows}
+
+    def add(self, records: Sequence[FileRecord]) -> None:
+        """Insert records of paths that have none.
+
+        Raises
+        ------
+        StaleRecord
+            If one has; then none is inserted.
+        """
+        if not records:
+            return
+        folders = {each.path.parent: path_text(each.path.parent) for each in records}
+        with transaction(self._engine, writing=True) as connection:
+            ids = _folder_ids(connection, list(folders.values()))
+            rows = [{"folder_id": ids[folders[each.path.parent]], **values(each)} for each in records]
+            for chunk in _chunks(rows):
+                connection.execute(_INSERT, chunk)
+            _count(connection, Counter(each.state for each in records))
+
+    def replace(self, changes: Sequence[tuple[FileRecord, FileRecord]]) -> None:
+        """Replace old records by new ones, each only where path, state and attempts are still the old ones.
+
+        Raises
+        ------
+        StaleRecord
+            If one is not; then none is replaced.
+        ValueError
+            If a path comes twice, or is not the same in old and new.
+        """
+        successors = {old.path: new for old, new in changes}
+        if len(successors) < len(changes) or any(path != new.path for path, new in successors.items()):
+            raise ValueError("each path is replaced once, by a record of the same path")
+        if not changes:
+            return
+        with transaction(self._engine, writing=True) as connection:
+            stored = _locked(connection, successors)
+            rows = []
+            for old, new in changes:
+                row_id, *rest = stored.get(old.path, (0, None, None))
+                if rest != [old.state.value, old.attempts]:
+                    raise StaleRecord(
+                        Code.STALE, f"the record has been changed meanwhile: {path_text(old.path)}"
+                    )
+                rows.append({"row_id": row_id, **values(new)})
+            connection.execute(_UPDATE, rows)
+            difference = Counter(new.state for _, new in changes)
+            difference.subtract(old.state for old, _ in changes)
+            _count(connection, difference)
+
+    def due(self, state: State, now: datetime, limit: int) -> Sequence[FileRecord]:
+        """Get records in a state that are due: live ones first, then the newest visit first, then by name."""
+        statement = (
+            _RECORDS.where(
+                FILE.c.state == state.value,
+                or_(FILE.c.not_before.is_(None), FILE.c.not_before <= microseconds(now)),
+            )
+            .order_by(FILE.c.live.desc(), FILE.c.visit.desc(), FILE.c.name, FILE.c.folder_id)
+            .limit(limit)
+        )
+        with transaction(self._engine, writing=False) as connection:
+            return [record(row) for row in connection.execute(statement)]
+
+    def next_due(self, states: Collection[State]) -> datetime | None:
+        """Tell when the next record in one of these states falls due: its `not_before`, or `updated`."""
+        return self._earliest(DUE, states)
+
+    def of_visits(self, visits: Collection[int], states: Collection[State]) -> Sequence[FileRecord]:
+        """Get the pfsConfig records of some visits in some states."""
+        return self._of_visits(visits, FILE.c.kind == Kind.PFS_CONFIG.value, _in(states))
+
+    def in_state(self, states: Collection[State]) -> Iterator[FileRecord]:
+        """Go through all records in some states, state by state, in the order of their arrival.
+
+        They are read in portions, each as they are by then, and no transaction stays open in between.
+        """
+        place = tuple_(FILE.c.steady_since, FILE.c.id)
+        for state in sorted(states):
+            portion = _RECORDS.where(FILE.c.state == state.value).order_by(*place.clauses).limit(CHUNK)
+            after: Sequence[ColumnElement[bool]] = ()
+            while rows := self._read(portion.where(*after)):
+                yield from map(record, rows)
+                after = (place > tuple_(rows[-1].steady_since, rows[-1].id),)
+
+    def counts(self) -> Mapping[State, int]:
+        """Count the records in each state; every state has an entry."""
+        with transaction(self._engine, writing=False) as connection:
+            counted = dict(connection.execute(select(TALLY.c.state, TALLY.c.files)).all())
+        return {state: counted[state.value] for state in State}
+
+    def oldest(self, states: Collection[State]) -> datetime | None:
+        """Tell the earliest `steady_since` among the records in some states."""
+        return self._earliest(FILE.c.steady_since, states)
+
+    def marks(self) -> Mapping[Path, FolderMark]:
+        """Get the remembered folders."""
+        remembered = select(FOLDER.c.path, FOLDER.c.mtime_ns, FOLDER.c.settled).where(
+            FOLDER.c.mtime_ns.is_not(None)
+        )
+        marks = (
+            FolderMark(text_path(path), int(mtime_ns), settled)
+            for path, mtime_ns, settled in self._read(remembered)
+        )
+        return {mark.folder: mark for mark in marks}
+
+    def mark(self, mark: FolderMark) -> None:
+        """Remember a folder."""
+        path = path_text(mark.folder)
+        seen = {"mtime_ns": str(mark.mtime_ns), "settled": bool(mark.settled)}
+        with transaction(self._engine, writing=True) as connection:
+            ids = _folder_ids(connection, [path])
+            connection.execute(update(FOLDER).where(FOLDER.c.id == ids[path]).values(seen))
+
+    def forget(self, folders: Collection[Path]) -> None:
+        """Forget remembered folders, so that the next scan lists them again."""
+        forgotten = update(FOLDER).values(mtime_ns=None, settled=None)
+        with transaction(self._engine, writing=True) as connection:
+            for chunk in _chunks([path_text(path) for path in folders]):
+                connection.execute(forgotten.where(FOLDER.c.path.in_(chunk)))
+
+    def select(
+        self,
+        *,
+        states: Collection[State] | None = None,
+        visits: Collection[int] | None = None,
+        paths: Collection[Path] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[FileRecord]:
+        """Go through the records that a person asks for; `None` asks for all.
+
+        Parameters
+        ----------
+        states, visits, paths : `~collections.abc.Collection`, optional
+            Only records in these states, of these visits, of these paths.
+        limit : `int`, optional
+            Only so many.
+        """
+        return islice(self._selected(states, visits, paths), limit)
+
+    def _selected(
+        self,
+        states: Collection[State] | None,
+        visits: Collection[int] | None,
+        paths: Collection[Path] | None,
+    ) -> Iterator[FileRecord]:
+        """Go the way that meets the fewest records, and pass over those that do not fit the rest."""
+        found: Iterable[FileRecord]
+        if paths is not None:
+            found = self.find(paths).values()
+        elif visits is not None:
+            found = self._of_visits(visits)
+        else:
+            found = self.in_state(list(State) if states is None else states)
+        for each in found:
+            if (states is None or each.state in states) and (visits is None or each.visit in visits):
+                yield each
+
+    def _of_visits(self, visits: Collection[int], *filters: ColumnElement[bool]) -> list[FileRecord]:
+        records: list[FileRecord] = []
+        with transaction(self._engine, writing=False) as connection:
+            for chunk in _chunks([index(visit) for visit in visits]):
+                rows = connection.execute(_RECORDS.where(FILE.c.visit.in_(chunk), *filters))
+                records.extend(map(record, rows))
+        return records
+
+    def _earliest(self, time: ColumnElement[int], states: Collection[State]) -> datetime | None:
+        """Find the earliest of a time among the records in some states; an index has it ready for each."""
+        with transaction(self._engine, writing=False) as connection:
+            times = [
+                connection.execute(select(func.min(time)).where(FILE.c.state == state.value)).scalar()
+                for state in states
+            ]
+        return min((moment(earliest) for earliest in times if earliest is not None), default=None)
+
+    def _read(self, statement: Executable) -> Sequence[Any]:
+        with transaction(self._engine, writing=False) as connection:
+            return connection.execute(statement).all()
+
+
+def _locked(connection: Connection, paths: Iterable[Path]) -> dict[Path, tuple[int, str, int]]:
+    """Get id, state and attempts of some paths, and keep other writers from them (SQLite already does)."""
+    columns = select(FILE.c.name, FILE.c.id, FILE.c.state, FILE.c.attempts).join(FOLDER)
+    stored = {}
+    for parent, names in _by_folder(paths).items():
+        for chunk in _chunks(names):
+            statement = columns.where(*_among(parent, chunk)).order_by(FILE.c.id).with_for_update(of=FILE)
+            for name, *rest in connection.execute(statement):
+                stored[parent / file_name(name)] = tuple(rest)
+    return stored
+
+
+def _folder_ids(connection: Connection, paths: Sequence[str]) -> dict[str, int]:
+    """Get the ids of folders; those that have none get one, in the order given."""
+    ids = _known_folder_ids(connection, paths)
+    new = [{"path": path} for path in dict.fromkeys(paths) if path not in ids]
+    if not new:
+        return ids
+    connection.execute(insert(FOLDER), new)
+    return ids | _known_folder_ids(connection, [row["path"] for row in new])
+
+
+def _known_folder_ids(connection: Connection, paths: Sequence[str]) -> dict[str, int]:
+    ids: dict[str, int] = {}
+    for chunk in _chunks(paths):
+        ids.update(
+            connection.execute(select(FOLDER.c.path, FOLDER.c.id).where(FOLDER.c.path.in_(chunk))).all()
+        )
+    return ids
+
+
+def _by_folder(paths: Iterable[Path]) -> dict[Path, list[str]]:
+    names: dict[Path, list[str]] = defaultdict(list)
+    for path in paths:
+        names[path.parent].append(path_text(Path(path.name)))
+    return names
+
+
+def _among(parent: Path, names: Collection[str]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return FOLDER.c.path == path_text(parent), FILE.c.name.in_(names)
+
+
+def _in(states: Collection[State]) -> ColumnElement[bool]:
+    return FILE.c.state.in_([state.value for state in states])
+
+
+def _chunks(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
+
+
+def _count(connection: Connection, difference: Counter[State]) -> None:
+    """Keep the tally true; always in the same order, so that two writers cannot block each other for ever."""
+    changed = [{"of": state.value, "more": more} for state, more in sorted(difference.items()) if more]
+    if changed:
+        connection.execute(_COUNT, changed)

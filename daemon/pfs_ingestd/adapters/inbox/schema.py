@@ -1,0 +1,192 @@
+"""The tables of the inbox, and how an inbox of an older version becomes one of ours."""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    insert,
+    inspect,
+    select,
+    update,
+)
+
+from pfs_ingestd.errors import Code, Fatal
+from pfs_ingestd.records import State
+
+__all__ = ["DUE", "FILE", "FOLDER", "TALLY", "UPGRADES", "check", "prepare"]
+
+_METADATA = MetaData()
+
+# SQLite counts rows in 64 bits only under the name INTEGER.
+_ID = BigInteger().with_variant(Integer(), "sqlite")
+# Names sort by their bytes everywhere; PostgreSQL would sort them as its database's language does.
+_NAME = Text().with_variant(Text(collation="C"), "postgresql")
+# Times are whole microseconds since 1970 UTC: exact, and the same in every database.
+_MICROSECONDS = BigInteger
+# An inode may use all of 64 bits, a file's time in nanoseconds more; nothing is computed with them.
+_DIGITS = Text
+
+FOLDER = Table(
+    "folder",
+    _METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("path", _NAME, nullable=False, unique=True),
+    # Both null: not remembered.
+    Column("mtime_ns", _DIGITS),
+    Column("settled", Boolean),
+)
+
+FILE = Table(
+    "file",
+    _METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("folder_id", _ID, ForeignKey(FOLDER.c.id), nullable=False),
+    Column("name", _NAME, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("visit", BigInteger, nullable=False),
+    Column("arm", Text),
+    Column("spectrograph", Integer),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", _DIGITS, nullable=False),
+    Column("inode", _DIGITS, nullable=False),
+    Column("steady_since", _MICROSECONDS, nullable=False),
+    Column("first_seen", _MICROSECONDS, nullable=False),
+    Column("updated", _MICROSECONDS, nullable=False),
+    Column("live", Boolean, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("not_before", _MICROSECONDS),
+    Column("code", Text),
+    Column("error", Text),
+    Column("dataset_id", Text),
+    Column("changed", Text),
+    UniqueConstraint("folder_id", "name"),
+)
+
+TALLY = Table(
+    "tally",
+    _METADATA,
+    Column("state", Text, primary_key=True),
+    Column("files", BigInteger, nullable=False),
+)
+"""How many files are in each state: counting half a million rows once a second would cost too much."""
+
+_VERSION = Table("inbox_version", _METADATA, Column("version", Integer, nullable=False))
+
+DUE = func.coalesce(FILE.c.not_before, FILE.c.updated)
+"""When a file falls due."""
+
+# `not_before` comes last, so that rows that are not due yet are passed over within the index.
+Index(
+    "file_due",
+    FILE.c.state,
+    FILE.c.live.desc(),
+    FILE.c.visit.desc(),
+    FILE.c.name,
+    FILE.c.folder_id,
+    FILE.c.not_before,
+)
+Index("file_next_due", FILE.c.state, DUE)
+Index("file_oldest", FILE.c.state, FILE.c.steady_since, FILE.c.id)
+Index("file_visit", FILE.c.visit, FILE.c.kind, FILE.c.state)
+
+_LOCK = 0x1_1B0C
+"""The number of the advisory lock under which the tables are made."""
+
+Upgrade = Callable[[Connection], None]
+
+UPGRADES: Sequence[Upgrade] = ()
+"""Each brings the tables from one version to the next, the first from version 1 to 2."""
+
+
+def prepare(connection: Connection, upgrades: Sequence[Upgrade] = UPGRADES) -> None:
+    """Create the tables where there are none, or bring them up to our version.
+
+    Parameters
+    ----------
+    connection : `~sqlalchemy.Connection`
+        In a transaction that is rolled back if this raises.
+    upgrades : `~collections.abc.Sequence`
+        The steps between the versions.
+
+    Raises
+    ------
+    Fatal
+        If they are of a newer version than ours, or the database holds something else.
+    """
+    if connection.dialect.name == "postgresql":
+        # Two that start at once create once.
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    version = _version(connection)
+    if version is None:
+        _create(connection, 1 + len(upgrades))
+        return
+    _refuse_newer(connection, version, 1 + len(upgrades))
+    for upgrade in upgrades[version - 1 :]:
+        upgrade(connection)
+    connection.execute(update(_VERSION).values(version=1 + len(upgrades)))
+
+
+def check(connection: Connection, upgrades: Sequence[Upgrade] = UPGRADES) -> None:
+    """See that the tables are there and of our version.
+
+    Raises
+    ------
+    Fatal
+        If they are not.
+    """
+    version = _version(connection)
+    ours = 1 + len(upgrades)
+    if version is None:
+        raise Fatal(
+            Code.STATE_UNUSABLE,
+            f"there is no inbox in {connection.engine.url!r}",
+            hint="start the daemon once, or check state.database",
+        )
+    _refuse_newer(connection, version, ours)
+    if version < ours:
+        raise Fatal(
+            Code.STATE_UNUSABLE,
+            f"the inbox {connection.engine.url!r} is of version {version}, this program reads version {ours}",
+            hint="restart the daemon with this program, which brings it up to date",
+        )
+
+
+def _version(connection: Connection) -> int | None:
+    if not inspect(connection).has_table(_VERSION.name):
+        return None
+    version: int = connection.execute(select(_VERSION.c.version)).scalar_one()
+    return version
+
+
+def _create(connection: Connection, version: int) -> None:
+    # A PostgreSQL database is often shared on purpose; an SQLite file with other tables is a slip of the pen.
+    if connection.dialect.name == "sqlite" and inspect(connection).get_table_names():
+        raise Fatal(
+            Code.STATE_UNUSABLE,
+            f"{connection.engine.url!r} is the database of something else",
+            hint="give state.database a file of its own",
+        )
+    _METADATA.create_all(connection, checkfirst=False)
+    connection.execute(insert(TALLY), [{"state": state.value, "files": 0} for state in State])
+    connection.execute(insert(_VERSION).values(version=version))
+
+
+def _refuse_newer(connection: Connection, version: int, ours: int) -> None:
+    if version > ours:
+        raise Fatal(
+            Code.STATE_UNUSABLE,
+            f"the inbox {connection.engine.url!r} is of version {version}, newer than our version {ours}",
+            hint="run the newer pfs-ingestd that wrote it",
+        )

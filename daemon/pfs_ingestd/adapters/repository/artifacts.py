@@ -1,0 +1,152 @@
+"""The files of the datastore: are they the same, are they durable, may the source go."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from lsst.resources import ResourcePath
+
+__all__ = ["Durability", "holds", "release", "uri_of"]
+
+CHUNK = 1 << 20
+REMEMBERED = 10_000
+
+
+def uri_of(path: Path) -> ResourcePath:
+    """Name a file so that nothing in its name is taken for the syntax of a URI."""
+    return ResourcePath(path.absolute().as_uri(), forceDirectory=False)
+
+
+def holds(artifact: ResourcePath, source: Path) -> bool | None:
+    """Tell whether an artifact is, or has the same bytes as, a file.
+
+    Parameters
+    ----------
+    artifact : `~lsst.resources.ResourcePath`
+        What the datastore has.
+    source : `~pathlib.Path`
+        The file.
+
+    Returns
+    -------
+    same : `bool` or `None`
+        `None` if there is no artifact.
+
+    Raises
+    ------
+    OSError
+        If one of them cannot be read, or there is no such file.
+    """
+    of_source = source.stat()
+    if artifact.isLocal:
+        try:
+            of_artifact = Path(artifact.ospath).stat()
+        except FileNotFoundError:
+            return None
+        if os.path.samestat(of_artifact, of_source):
+            return True
+        size = of_artifact.st_size
+    elif not artifact.exists():
+        return None
+    else:
+        size = artifact.size()
+    return size == of_source.st_size and _same_bytes(artifact, source)
+
+
+def _same_bytes(artifact: ResourcePath, source: Path) -> bool:
+    with artifact.open("rb") as stored, source.open("rb") as file:
+        while True:
+            chunk = file.read(CHUNK)
+            if stored.read(len(chunk) or 1) != chunk:
+                return False
+            if not chunk:
+                return True
+
+
+def release(artifact: ResourcePath, source: Path) -> bool:
+    """Remove a file once the datastore is seen to have all its bytes under another name.
+
+    Parameters
+    ----------
+    artifact : `~lsst.resources.ResourcePath`
+        What the datastore has.
+    source : `~pathlib.Path`
+        The file. It is kept where the artifact is that very file, or leads to it.
+
+    Returns
+    -------
+    verified : `bool`
+        Whether the artifact has the file's bytes; if not, the file is kept.
+
+    Raises
+    ------
+    OSError
+        If it cannot be compared or removed.
+    """
+    if artifact.isLocal and os.path.realpath(artifact.ospath) == os.path.realpath(source):
+        return True
+    if not source.exists():
+        # The same file twice in a batch, or somebody else was faster.
+        return True
+    if not holds(artifact, source):
+        return False
+    source.unlink(missing_ok=True)
+    return True
+
+
+class Durability:
+    """Sees to it that artifacts survive a power cut.
+
+    Parameters
+    ----------
+    root : `~lsst.resources.ResourcePath`
+        Root of the datastore. Nothing needs to be done for a remote one.
+    """
+
+    def __init__(self, root: ResourcePath) -> None:
+        self._root = Path(root.ospath) if root.isLocal else None
+        self._settled: set[Path] = set()
+
+    def settle(self, artifacts: Iterable[ResourcePath], *, contents: bool) -> None:
+        """Write names, and contents where asked to, through to the disk.
+
+        Parameters
+        ----------
+        artifacts : `~collections.abc.Iterable` [`~lsst.resources.ResourcePath`]
+            Artifacts that were just made; those outside of the datastore are left alone.
+        contents : `bool`
+            Whether the files were written by us, too, and not only linked.
+
+        Raises
+        ------
+        OSError
+            If the disk does not take them.
+        """
+        root = self._root
+        if root is None:
+            return
+        paths = [Path(artifact.ospath) for artifact in artifacts]
+        within = [path for path in paths if root in path.parents]
+        if contents:
+            for path in within:
+                _flush(path)
+        for folder in {path.parent for path in within}:
+            _flush(folder)
+            self._settle_folder(root, folder)
+
+    def _settle_folder(self, root: Path, folder: Path) -> None:
+        """Write the names of a folder and of those above it through to the disk, once each."""
+        if len(self._settled) > REMEMBERED:
+            self._settled.clear()
+        while folder != root and folder not in self._settled:
+            _flush(folder.parent)
+            self._settled.add(folder)
+            folder = folder.parent
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,192 @@
+"""What the repository throws, told in our words."""
+
+import errno
+import sqlite3
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import sqlalchemy
+from lsst.daf.butler import DataIdValueError, DimensionNameError, InconsistentDataIdError
+from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.daf.butler.registry.interfaces import ReadOnlyDatabaseError
+
+from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, Rejected, TryLater
+
+__all__ = ["classify", "full", "of_os"]
+
+Meaning: TypeAlias = Callable[[object], IngestdError]
+
+
+def classify(error: Exception) -> IngestdError:
+    """Tell, by its type, what an exception of daf_butler or below means.
+
+    Parameters
+    ----------
+    error : `Exception`
+        What was raised.
+
+    Returns
+    -------
+    meaning : `~pfs_ingestd.errors.IngestdError`
+        To be raised from it. What is not known to mean anything else may be the fault of one file, and is a
+        `~pfs_ingestd.errors.TryLater`.
+    """
+    if isinstance(error, IngestdError):
+        return error
+    if isinstance(error, OSError) and (outage := of_os(error)):
+        return outage
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and (meaning := _of_database(error)):
+        return meaning
+    for types, tell in _BY_TYPE:
+        if isinstance(error, types):
+            return tell(error)
+    return TryLater(Code.STORE_FAILED, f"storing failed: {type(error).__name__}: {error}")
+
+
+def of_os(error: OSError) -> Outage | None:
+    """Tell whether an error of the operating system means that nothing can be stored now.
+
+    Parameters
+    ----------
+    error : `OSError`
+        What was raised, where the fault is not with the file to be stored.
+    """
+    if error.errno in _FULL:
+        return full(error)
+    if error.errno == errno.EROFS:
+        return _read_only(error)
+    return _unreachable(error) if error.errno in _UNREACHABLE else None
+
+
+def full(reason: object) -> Outage:
+    """Say that there is no room for another dataset."""
+    return Outage(
+        Code.DISK_FULL,
+        f"the repository has no room: {reason}",
+        hint="make room; ingestion resumes by itself",
+    )
+
+
+def _read_only(reason: object) -> Outage:
+    return Outage(
+        Code.READ_ONLY,
+        f"the repository is read-only: {reason}",
+        hint="make it writeable; ingestion resumes by itself",
+    )
+
+
+def _unreachable(reason: object) -> Outage:
+    return Outage(
+        Code.REPOSITORY_UNREACHABLE,
+        f"the repository does not answer: {reason}",
+        hint="ingestion resumes by itself when it does",
+    )
+
+
+def _locked(reason: object) -> Outage:
+    return Outage(
+        Code.REPOSITORY_UNREACHABLE,
+        f"the registry stays locked: {reason}",
+        hint="find the process that holds the lock; ingestion resumes by itself when it lets go",
+    )
+
+
+def _damaged(reason: object) -> Fatal:
+    return Fatal(
+        Code.REPOSITORY_UNSUITABLE,
+        f"the registry is damaged: {reason}",
+        hint="restore it from a backup; `sqlite3 FILE 'PRAGMA integrity_check'` says more",
+    )
+
+
+def _busy(reason: object) -> TryLater:
+    return TryLater(Code.BUSY, f"another process was at the same rows: {reason}")
+
+
+def _race(reason: object) -> TryLater:
+    return TryLater(Code.RACE, f"another process stored something in between: {reason}")
+
+
+def _bad_value(reason: object) -> Rejected:
+    return Rejected(
+        Code.BAD_CARD,
+        f"a value does not fit its column in the repository: {reason}",
+        hint="correct the card, or widen the column",
+    )
+
+
+def _bad_name(reason: object) -> Rejected:
+    return Rejected(
+        Code.UNNAMEABLE, f"a name cannot be stored: {reason}", hint="rename the file in plain text"
+    )
+
+
+def _unknown(reason: object) -> Rejected:
+    return Rejected(
+        Code.WRONG_INSTRUMENT,
+        f"the repository does not know what the file says it is: {reason}",
+        hint="register the camera in the repository, or correct the header",
+    )
+
+
+def _of_database(error: sqlalchemy.exc.DBAPIError) -> IngestdError | None:
+    cause = error.orig
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", 0)
+        tell = _BY_SQLITE.get(code) or _BY_SQLITE.get(code & 0xFF)
+    else:
+        state = str(getattr(cause, "pgcode", None) or "")
+        tell = _BY_SQLSTATE.get(state) or _BY_SQLSTATE.get(state[:2])
+    return tell(cause) if tell else None
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+_UNREACHABLE = frozenset(
+    {
+        errno.EIO,
+        errno.ESTALE,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENODEV,
+        errno.ENXIO,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+    }
+)
+
+# Extended codes before primary ones, https://www.sqlite.org/rescode.html.
+_BY_SQLITE: Mapping[int, Meaning] = {
+    sqlite3.SQLITE_CONSTRAINT_CHECK: _bad_value,
+    sqlite3.SQLITE_CONSTRAINT: _race,
+    sqlite3.SQLITE_BUSY: _locked,
+    sqlite3.SQLITE_LOCKED: _locked,
+    sqlite3.SQLITE_FULL: full,
+    sqlite3.SQLITE_READONLY: _read_only,
+    sqlite3.SQLITE_CORRUPT: _damaged,
+    sqlite3.SQLITE_NOTADB: _damaged,
+}
+
+# Codes before their classes, https://www.postgresql.org/docs/current/errcodes-appendix.html.
+_BY_SQLSTATE: Mapping[str, Meaning] = {
+    "53100": full,
+    "25006": _read_only,
+    "55P03": _busy,
+    "40": _busy,
+    "23": _race,
+    "22": _bad_value,
+}
+
+_BY_TYPE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Meaning], ...] = (
+    (
+        (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.TimeoutError),
+        _unreachable,
+    ),
+    (sqlalchemy.exc.IntegrityError, _race),
+    (ConflictingDefinitionError, _race),
+    (ReadOnlyDatabaseError, _read_only),
+    (UnicodeEncodeError, _bad_name),
+    ((DataIdValueError, DimensionNameError, InconsistentDataIdError), _unknown),
+)

@@ -1,0 +1,82 @@
+"""The file in which the daemon tells how it is."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pfs_ingestd.errors import Code, Rejected, TryLater, Vanished
+
+__all__ = ["StatusFile"]
+
+
+class StatusFile:
+    """A JSON file that is always whole: readers see the old content or the new one, also after a power cut.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        The file. There is one writer, so that the name of its temporary file can be fixed: what a killed
+        process leaves behind is overwritten by its successor.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.tmp")
+
+    def write(self, status: Mapping[str, object]) -> None:
+        """Replace the content.
+
+        Raises
+        ------
+        TryLater
+            If it cannot be written; the old content is still there.
+        """
+        data = json.dumps(status, indent=2, allow_nan=False).encode() + b"\n"
+        try:
+            self._replace(data)
+        except OSError as error:
+            raise TryLater(
+                Code.STORE_FAILED,
+                f"the status cannot be written to {self._path}: {error.strerror}",
+                hint="status.file must lie in a folder that the daemon may write to, on a disk with room",
+            ) from error
+
+    def read(self) -> Mapping[str, object]:
+        """Read the content.
+
+        Raises
+        ------
+        Vanished
+            If there is no such file.
+        Rejected
+            If it cannot be read, or is not a status.
+        """
+        try:
+            content = json.loads(self._path.read_bytes())
+        except FileNotFoundError as error:
+            raise Vanished(
+                Code.VANISHED, f"there is no status at {self._path}", hint="no daemon has run here yet"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise Rejected(Code.UNREADABLE, f"the status at {self._path} cannot be read: {error}") from error
+        if not isinstance(content, dict):
+            raise Rejected(Code.UNREADABLE, f"{self._path} does not hold a status")
+        return content
+
+    def _replace(self, data: bytes) -> None:
+        try:
+            with self._temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)  # operators read it, whatever the daemon's umask
+                os.fsync(file.fileno())
+            self._temporary.replace(self._path)
+        except OSError:
+            self._temporary.unlink(missing_ok=True)
+            raise
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,43 @@
+"""From the command line to an exit code; the only place that prints."""
+
+from collections.abc import Mapping
+from importlib import import_module
+
+import click
+
+__all__ = ["main"]
+
+# Each command's module is imported only when it is used: those for operators then answer in a fraction of
+# the second that importing Butler takes.
+_COMMANDS: Mapping[str, tuple[str, str]] = {
+    "init": ("service", "init"),
+    "run": ("service", "run"),
+    "status": ("operator", "status"),
+    "list": ("operator", "list_files"),
+    "retry": ("operator", "retry"),
+    "check-config": ("operator", "check_config_file"),
+    "ingest-raws": ("ingest", "ingest_raws"),
+    "ingest-pfs-config": ("ingest", "ingest_pfs_config"),
+    "simulate": ("night", "simulate"),
+    "demo": ("demo", "demo"),
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (click's signature)
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(f"pfs_ingestd.cli.{module}"), name)
+        return command
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="pfs-ingestd")
+def main() -> None:
+    """Get every file of the Prime Focus Spectrograph into its Butler repository."""

@@ -1,0 +1,147 @@
+"""What an operator sees and does beside the daemon: status, list, retry, check-config."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pfs_ingestd.cli.options import config_option, json_option
+from pfs_ingestd.cli.output import exits, print_json, print_table
+from pfs_ingestd.config import check_config, load_config
+from pfs_ingestd.desk import read_status, retry_files, select_files
+from pfs_ingestd.errors import ExitCode
+from pfs_ingestd.records import FileRecord, State, path_text
+
+__all__ = ["check_config_file", "list_files", "retry", "status"]
+
+_state_option = click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([str(state) for state in State]),
+    help="Only files in this state; may be given several times.",
+)
+_visit_option = click.option(
+    "--visit", "visits", type=int, multiple=True, help="Only files of this visit; may be given several times."
+)
+
+
+@click.command()
+@config_option
+@json_option
+@exits
+def status(config_file: Path, as_json: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
+    """Tell how the daemon is."""
+    content, holder = read_status(load_config(config_file, os.environ))
+    if as_json:
+        print_json(content)
+        return ExitCode.DONE
+    if holder is None and content["state"] not in {"stopped", "failed"}:
+        click.echo(f"not running; it ended without saying goodbye after {content['heartbeat']}")
+    rows = []
+    for key, value in content.items():
+        if isinstance(value, dict):
+            rows += [(f"{key}.{name}", inner) for name, inner in value.items()]
+        elif isinstance(value, list):
+            rows += [(f"{key}[{n}]", _line(item)) for n, item in enumerate(value)]
+        else:
+            rows.append((key, value))
+    print_table(["key", "value"], rows)
+    return ExitCode.DONE
+
+
+@click.command("list")
+@config_option
+@_state_option
+@_visit_option
+@json_option
+@exits
+def list_files(
+    config_file: Path,
+    states: Sequence[str],
+    visits: Sequence[int],
+    as_json: bool,  # noqa: FBT001 (click passes a flag by name)
+) -> ExitCode:
+    """List the files that the daemon knows, with their states and reasons."""
+    config = load_config(config_file, os.environ)
+    records = select_files(config, states=[State(state) for state in states], visits=visits)
+    if as_json:
+        print_json([_facts(record) for record in records])
+        return ExitCode.DONE
+    rows = [
+        (
+            record.state,
+            record.visit,
+            f"{record.arm}{record.spectrograph}" if record.arm else record.kind,
+            record.attempts,
+            record.updated.isoformat(timespec="seconds"),
+            path_text(record.path),
+            record.changed or record.error,
+        )
+        for record in records
+    ]
+    print_table(["state", "visit", "file", "attempts", "updated", "path", "reason"], rows)
+    return ExitCode.DONE
+
+
+@click.command()
+@config_option
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@_state_option
+@_visit_option
+@exits
+def retry(config_file: Path, paths: Sequence[Path], states: Sequence[str], visits: Sequence[int]) -> ExitCode:
+    """Start files again from the beginning, with all their attempts.
+
+    Without PATHS and --state: those that were rejected.
+    """
+    config = load_config(config_file, os.environ)
+    wanted = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 (links are part of a path's name)
+    retried, unknown = retry_files(
+        config, paths=wanted, states=[State(state) for state in states], visits=visits
+    )
+    for path in unknown:
+        click.echo(f"not in the inbox: {path_text(path)}", err=True)
+    click.echo(f"{len(retried)} file{'' if len(retried) == 1 else 's'} to be tried again")
+    return ExitCode.SOME_REJECTED if unknown else ExitCode.DONE
+
+
+@click.command("check-config")
+@config_option
+@exits
+def check_config_file(config_file: Path) -> ExitCode:
+    """Tell everything that is wrong with a configuration, in itself and on the disk."""
+    problems = check_config(config_file, os.environ)
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        return ExitCode.CONFIGURATION
+    click.echo(f"{config_file}: no problems")
+    return ExitCode.DONE
+
+
+def _facts(record: FileRecord) -> dict[str, object]:
+    return {
+        "path": path_text(record.path),
+        "kind": record.kind,
+        "state": record.state,
+        "visit": record.visit,
+        "arm": record.arm,
+        "spectrograph": record.spectrograph,
+        "size": record.size,
+        "attempts": record.attempts,
+        "not_before": record.not_before and record.not_before.isoformat(),
+        "code": record.code,
+        "error": record.error,
+        "changed": record.changed,
+        "first_seen": record.first_seen.isoformat(),
+        "updated": record.updated.isoformat(),
+        "dataset_id": record.dataset_id,
+    }
+
+
+def _line(item: object) -> str:
+    if isinstance(item, dict):
+        return ", ".join(f"{key}: {value}" for key, value in item.items() if value != "")
+    return str(item)

@@ -1,0 +1,32 @@
+"""The settings: what there is, what they must be to one another, and how they are read."""
+
+from pfs_ingestd.config.load import PREFIX, check_config, keys, load_config
+from pfs_ingestd.config.model import (
+    Config,
+    DatabaseUrl,
+    IngestConfig,
+    LogConfig,
+    RunsConfig,
+    StateConfig,
+    StatusConfig,
+    WatchConfig,
+)
+from pfs_ingestd.config.rules import Problem, conflicts, problems
+
+__all__ = [
+    "PREFIX",
+    "Config",
+    "DatabaseUrl",
+    "IngestConfig",
+    "LogConfig",
+    "Problem",
+    "RunsConfig",
+    "StateConfig",
+    "StatusConfig",
+    "WatchConfig",
+    "check_config",
+    "conflicts",
+    "keys",
+    "load_config",
+    "problems",
+]

@@ -1,0 +1,87 @@
+"""Header cards: picked out of the bytes of a header, and what is of use in their values."""
+
+import math
+from collections.abc import Collection
+
+from astropy.io.fits import Card, VerifyError
+
+from pfs_ingestd.exposure import CardValue
+from pfs_ingestd.pfs.walk import CARD
+
+__all__ = ["NO_VALUE", "UNUSABLE", "number", "parsed_number", "pick", "usable"]
+
+UNUSABLE = False
+"""Stands for the value of a card that is there and holds nothing of use: undefined, or not of FITS syntax."""
+
+NO_VALUE = "no available value"
+"""What the control system writes when it has no text, and often when it has no number."""
+
+_NO_NUMBERS = (-9998.0, -9999.0)
+
+
+def pick(header: bytes, wanted: Collection[str]) -> dict[str, CardValue]:
+    """Read some cards of a header.
+
+    Parameters
+    ----------
+    header : `bytes`
+        All cards, 80 bytes each, without END.
+    wanted : `~collections.abc.Collection` [`str`]
+        Their keywords.
+
+    Returns
+    -------
+    cards : `dict` [`str`, `CardValue`]
+        The values of those that are there. Of several cards with the same keyword the last counts, for a
+        card that is amended late in a ramp may have been appended.
+    """
+    found: dict[str, CardValue] = {}
+    for place in range(0, len(header), CARD):
+        keyword = header[place : place + 8].decode("latin-1").rstrip()
+        if keyword == "HIERARCH":
+            keyword = header[place + 8 : place + CARD].decode("latin-1").partition("=")[0].strip()
+        elif header[place + 8 : place + 10] != b"= ":
+            continue
+        if keyword in wanted:
+            end = place + CARD
+            while header.startswith(b"CONTINUE", end):
+                end += CARD
+            found[keyword] = _value(header[place:end])
+    return found
+
+
+def usable(value: object) -> CardValue:
+    """Take a value that a card can hold as it is, and any other for `UNUSABLE`."""
+    if isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return UNUSABLE
+
+
+def number(value: CardValue | None) -> float | None:
+    """Take a number as it is; `None` for anything else, and for the numbers that stand for none."""
+    if value is None or isinstance(value, (bool, str)):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) and found not in _NO_NUMBERS else None
+
+
+def parsed_number(value: CardValue | None) -> float | None:
+    """Take a number also where it is written as a text."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return number(value)
+
+
+def _value(image: bytes) -> CardValue:
+    try:
+        card = Card.fromstring(image)
+        # Not `value`, and `keyword` first: or a text such as 'HD: 5' is taken for a number with a name.
+        return usable(card.rawvalue) if card.keyword else UNUSABLE
+    except (VerifyError, ValueError):
+        return UNUSABLE

@@ -1,0 +1,148 @@
+"""Tells operators and the service manager how it goes, as often as is good."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+
+from pfs_ingestd.errors import ExitCode, IngestdError, TryLater
+from pfs_ingestd.journal import Journal
+from pfs_ingestd.ports import Clock, Inbox, Notifier, StatusSink, WatcherHealth
+from pfs_ingestd.records import PENDING
+from pfs_ingestd.status import Condition, Phase, Process, ScanCost, Status, summarise
+
+__all__ = ["Reporter"]
+
+SHORTEST = timedelta(seconds=1)
+"""The status is not written more often than this while only numbers change."""
+
+LONGEST = timedelta(seconds=10)
+"""The status is written at least this often: an older heartbeat means that nobody is at work."""
+
+_log = structlog.get_logger()
+
+
+class Reporter:
+    """Writes the status when something changed, and keeps the service manager informed.
+
+    Parameters
+    ----------
+    inbox : `Inbox`
+        Where the counts come from.
+    journal : `Journal`
+        Knows the last files.
+    sink : `StatusSink`
+        Where the status goes.
+    notifier : `Notifier`
+        The service manager.
+    process : `Process`
+        Who speaks.
+    clock : `Clock`
+        The time.
+    """
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        journal: Journal,
+        sink: StatusSink,
+        notifier: Notifier,
+        process: Process,
+        clock: Clock,
+    ) -> None:
+        self._inbox = inbox
+        self._journal = journal
+        self._sink = sink
+        self._notifier = notifier
+        self._process = process
+        self._clock = clock
+        self._condition = Condition(phase=Phase.STARTING, since=clock.now())
+        self._health: Sequence[WatcherHealth] = ()
+        self._scan: ScanCost | None = None
+        self._told_at = clock.now() - LONGEST
+        self._told: object = None
+        self._alive_at = self._told_at
+        self._changes = 0
+        self._sentence = str(Phase.STARTING)
+        self._unwritable = False
+
+    def running(self) -> None:
+        """Say that the first scan is done."""
+        self._become(Phase.RUNNING)
+        self._notifier.ready()
+
+    def report(
+        self, troubles: Sequence[IngestdError], health: Sequence[WatcherHealth], scan: ScanCost | None
+    ) -> None:
+        """Tell how it goes, unless that was told just now.
+
+        Parameters
+        ----------
+        troubles : `~collections.abc.Sequence` [`IngestdError`]
+            What does not work at present.
+        health : `~collections.abc.Sequence` [`WatcherHealth`]
+            How each root is watched.
+        scan : `ScanCost` or `None`
+            The last scan.
+        """
+        self._health = health
+        self._scan = scan
+        age = self._clock.now() - self._told_at
+        worth_telling = (self._condition.phase, [error.code for error in troubles], health)
+        changed = worth_telling != self._told
+        if changed or age >= LONGEST or (age >= SHORTEST and self._journal.changes != self._changes):
+            self._told = worth_telling
+            self._write([str(error) for error in troubles])
+        if self._clock.now() - self._alive_at >= SHORTEST:
+            self._alive_at = self._clock.now()
+            self._notifier.alive(self._sentence)
+
+    def stopping(self) -> None:
+        """Say that the daemon is going down."""
+        self._become(Phase.STOPPING)
+        self._notifier.stopping()
+        self._write(())
+
+    def stopped(self, code: ExitCode, reason: str = "") -> None:
+        """Say that the daemon has come to its end, and how."""
+        failed = code not in {ExitCode.DONE, ExitCode.SOME_REJECTED}
+        self._become(Phase.FAILED if failed else Phase.STOPPED, reason)
+        self._write(())
+
+    def _become(self, phase: Phase, reason: str = "") -> None:
+        self._condition = self._condition.become(phase, reason, self._clock.now())
+
+    def _write(self, troubles: Sequence[str]) -> None:
+        """Write the status; a full disk is no reason to stop ingesting, but is told once."""
+        status = summarise(
+            self._condition,
+            now=self._clock.now(),
+            process=self._process,
+            troubles=troubles,
+            watchers=self._health,
+            scan=self._scan,
+            counts=self._inbox.counts(),
+            oldest_pending=self._inbox.oldest(PENDING),
+            last_ingested=self._journal.last_ingested,
+            last_rejected=self._journal.last_rejected,
+        )
+        self._condition = status.condition
+        self._sentence = _sentence(status)
+        self._told_at = status.heartbeat
+        self._changes = self._journal.changes
+        try:
+            self._sink.write(status.as_json())
+        except TryLater as error:
+            if not self._unwritable:
+                _log.warning("status.unwritable", code=error.code, error=str(error))
+            self._unwritable = True
+        else:
+            self._unwritable = False
+
+
+def _sentence(status: Status) -> str:
+    """Sum the status up in one line, for `systemctl status`."""
+    counts = ", ".join(f"{count} {state}" for state, count in status.counts.items() if count)
+    reason = f": {status.condition.reason}" if status.condition.reason else ""
+    return f"{status.condition.phase}{reason} ({counts or 'no files yet'})"

@@ -1,0 +1,257 @@
+"""From settings to running parts: the only place that chooses adapters."""
+
+import os
+import socket
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from queue import SimpleQueue
+
+from pfs_ingestd.adapters.filesystems import only_written_here
+from pfs_ingestd.adapters.folder import WatchedFolder
+from pfs_ingestd.adapters.headers import FitsHeaders
+from pfs_ingestd.adapters.inbox import open_inbox
+from pfs_ingestd.adapters.repository import create_repository, open_repository
+from pfs_ingestd.adapters.status_file import StatusFile
+from pfs_ingestd.adapters.system import (
+    InstanceLock,
+    SystemClock,
+    SystemdNotifier,
+    post_on_signals,
+)
+from pfs_ingestd.adapters.watcher import InotifyWatcher, PollWatcher, Watchers
+from pfs_ingestd.config import Config, problems
+from pfs_ingestd.errors import Code, Fatal
+from pfs_ingestd.ingester import Ingester
+from pfs_ingestd.journal import Journal
+from pfs_ingestd.loop import Daemon, Pace
+from pfs_ingestd.oneshot import OneShot, Result
+from pfs_ingestd.pfs import names
+from pfs_ingestd.policy import Patience
+from pfs_ingestd.ports import Message, Watcher
+from pfs_ingestd.records import Kind
+from pfs_ingestd.reporter import Reporter
+from pfs_ingestd.scanner import Scanner
+from pfs_ingestd.status import Process
+
+__all__ = [
+    "OneShotOptions",
+    "create_repository",
+    "one_shot",
+    "service",
+]
+
+CORRECTIONS_VARIABLE = "METADATA_CORRECTIONS_PATH"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneShotOptions:
+    """What an ingestion by command is asked to do.
+
+    Parameters
+    ----------
+    repository : `str`
+        Path or URI.
+    instrument : `str`
+        Its name in the repository.
+    transfer : `str`
+        How files get into the datastore.
+    kind : `Kind`
+        What is to be ingested.
+    run : `str` or `None`
+        The RUN collection; `None` for that of the repository's layout.
+    workers : `int`
+        How many files are read at a time.
+    fail_fast : `bool`
+        Whether the first rejected file ends it.
+    """
+
+    repository: str
+    instrument: str
+    transfer: str
+    kind: Kind
+    run: str | None
+    workers: int
+    fail_fast: bool
+
+
+@contextmanager
+def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterator[Daemon]:
+    """Put the daemon together, and take it apart again.
+
+    Raises
+    ------
+    Fatal
+        If the configuration does not fit the disk, the repository or the inbox is unusable, or another
+        daemon is at work on the inbox.
+    """
+    if found := problems(config):
+        listed = "".join(f"\n  {problem}" for problem in found)
+        raise Fatal(Code.CONFIGURATION, f"the configuration cannot be used here:{listed}")
+    with ExitStack() as stack:
+        lock = InstanceLock(config.lock_file)
+        lock.acquire()
+        stack.callback(lock.release)
+        inbox = open_inbox(config.state.database.url)
+        stack.callback(inbox.close)
+        repository = open_repository(
+            config.repository,
+            transfer=config.ingest.transfer,
+            instrument=config.instrument,
+            runs=_runs({Kind.RAW: config.ingest.runs.raw, Kind.PFS_CONFIG: config.ingest.runs.pfs_config}),
+        )
+        stack.callback(repository.close)
+        mailbox: SimpleQueue[Message] = SimpleQueue()
+        post_on_signals(mailbox)
+        clock = SystemClock()
+        patience = _patience(config)
+        roots = _roots(config)
+        folder = WatchedFolder(
+            roots,
+            parse=names.parse,
+            monotonic=time.monotonic,
+            follow_links=config.watch.follow_links == "files",
+        )
+        headers = FitsHeaders(corrections=_corrections(environ), workers=config.watch.workers)
+        journal = Journal(inbox)
+        reporter = Reporter(
+            inbox=inbox,
+            journal=journal,
+            sink=StatusFile(config.status.file),
+            notifier=SystemdNotifier(environ),
+            process=Process(
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                program_version=version("pfs-ingestd"),
+                repository=config.repository,
+                started=clock.now(),
+            ),
+            clock=clock,
+        )
+        yield Daemon(
+            mailbox=mailbox,
+            inbox=inbox,
+            journal=journal,
+            scanner=Scanner(
+                folder=folder,
+                headers=headers,
+                inbox=inbox,
+                journal=journal,
+                clock=clock,
+                patience=patience,
+            ),
+            ingester=Ingester(folder, headers, repository, clock, patience),
+            repository=repository,
+            watcher=_watcher("poll" if once else config.watch.mode, list(roots), folder, mailbox),
+            reporter=reporter,
+            clock=clock,
+            patience=patience,
+            pace=Pace(
+                rescan=config.watch.rescan,
+                probe_interval=config.ingest.probe_interval,
+                batch_files=config.ingest.batch_files,
+                batch_bytes=config.ingest.byte_bound,
+                fail_fast=config.ingest.policy == "fail-fast",
+            ),
+        )
+
+
+@contextmanager
+def one_shot(
+    options: OneShotOptions, paths: Sequence[Path], environ: Mapping[str, str]
+) -> Iterator[tuple[int, Iterator[Result]]]:
+    """Prepare an ingestion by command.
+
+    Yields
+    ------
+    count : `int`
+        How many files there are.
+    results : `~collections.abc.Iterator` [`~pfs_ingestd.oneshot.Result`]
+        What becomes of them; taking from it does the work.
+
+    Raises
+    ------
+    Fatal
+        If the repository is missing or unusable.
+    """
+    clock = SystemClock()
+    roots = {path if path.is_dir() else path.parent: {options.kind} for path in paths}
+    folder = WatchedFolder(roots, parse=names.parse, monotonic=time.monotonic, follow_links=True)
+    files = list(dict.fromkeys(file for path in paths for file in _files(folder, path)))
+    patience = Patience(
+        settle=timedelta(0),
+        incomplete_after=timedelta(0),
+        orphan_after=timedelta(0),
+        first_delay=timedelta(seconds=1),
+        max_delay=timedelta(seconds=8),
+        max_attempts=4,
+    )
+    with ExitStack() as stack:
+        repository = open_repository(
+            options.repository,
+            transfer=options.transfer,
+            instrument=options.instrument,
+            runs=_runs({options.kind: options.run}),
+        )
+        stack.callback(repository.close)
+        headers = FitsHeaders(corrections=_corrections(environ), workers=options.workers)
+        ingester = Ingester(folder, headers, repository, clock, patience)
+        command = OneShot(
+            folder=folder,
+            ingester=ingester,
+            clock=clock,
+            patience=patience,
+            batch_files=500,
+            fail_fast=options.fail_fast,
+        )
+        yield len(files), command.ingest(files)
+
+
+def _files(folder: WatchedFolder, path: Path) -> Sequence[Path]:
+    return folder.beneath(path) if path.is_dir() else [path]
+
+
+def _roots(config: Config) -> Mapping[Path, Collection[Kind]]:
+    roots: dict[Path, set[Kind]] = {}
+    for kind, folders in ((Kind.RAW, config.watch.raw), (Kind.PFS_CONFIG, config.watch.pfs_config)):
+        for root in folders:
+            roots.setdefault(root, set()).add(kind)
+    return roots
+
+
+def _patience(config: Config) -> Patience:
+    return Patience(
+        settle=config.watch.settle,
+        incomplete_after=config.ingest.incomplete_after,
+        orphan_after=config.ingest.orphan_after,
+        first_delay=config.ingest.first_delay,
+        max_delay=config.ingest.max_delay,
+        max_attempts=config.ingest.max_attempts,
+    )
+
+
+def _watcher(
+    mode: str, roots: Sequence[Path], folder: WatchedFolder, mailbox: SimpleQueue[Message]
+) -> Watcher:
+    """Watch what the kernel can see all of, unless the operator decided otherwise; poll the rest."""
+    watched = [root for root in roots if mode == "inotify" or (mode == "auto" and only_written_here(root))]
+    polled = [root for root in roots if root not in watched]
+    watchers: list[Watcher] = []
+    if watched:
+        watchers.append(InotifyWatcher(watched, subfolders=folder.subfolders, pending=mailbox.qsize))
+    if polled:
+        watchers.append(PollWatcher(polled))
+    return Watchers(*watchers)
+
+
+def _runs(wanted: Mapping[Kind, str | None]) -> Mapping[str, str]:
+    """Name the RUN collections that are wanted instead of those of the repository's layout."""
+    return {str(kind): run for kind, run in wanted.items() if run}
+
+
+def _corrections(environ: Mapping[str, str]) -> Sequence[Path]:
+    return [Path(part) for part in environ.get(CORRECTIONS_VARIABLE, "").split(os.pathsep) if part]

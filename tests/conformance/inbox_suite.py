@@ -1,0 +1,350 @@
+"""What every inbox promises, whatever it is kept in."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pfs_ingestd.errors import StaleRecord
+from pfs_ingestd.ports import FolderMark
+from pfs_ingestd.records import FileRecord, Kind, State
+
+NOW = datetime(2026, 11, 22, 5, 0, 0, 123456, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+NIGHT = Path("/data/raw/2026-11-22/sps")
+PLAIN = FileRecord(
+    path=NIGHT / "PFSA00100011.fits",
+    kind=Kind.RAW,
+    visit=1000,
+    arm="b",
+    spectrograph=1,
+    size=11_500_000,
+    mtime_ns=1_795_323_600_123_456_789,
+    inode=4711,
+    steady_since=NOW,
+    first_seen=NOW,
+    updated=NOW,
+)
+FULL = FileRecord(
+    path=Path("/data/raw/2026-11-22/pfsConfig/pfsConfig-0x7fffffffffffffff-001001.fits"),
+    kind=Kind.PFS_CONFIG,
+    visit=1001,
+    arm=None,
+    spectrograph=None,
+    size=0,
+    mtime_ns=-1,
+    inode=2**64 - 1,
+    steady_since=NOW - 3 * SECOND,
+    first_seen=NOW - 2 * SECOND,
+    updated=NOW - SECOND,
+    live=True,
+    state=State.REJECTED,
+    attempts=7,
+    not_before=NOW + SECOND,
+    code="conflict",
+    error="schräg; 'quoted' \"twice\"\nand a second line",
+    dataset_id="c0ffee00-0000-5000-8000-000000000000",
+    changed="size 1 -> 2",
+)
+AWKWARD = [
+    "PFSA00100011.fits",
+    "new\nline.fits",
+    "tab\t'quote'\"double\".fits",
+    "back\\slash\\x41.fits",
+    "percent %s %(name)s :name ?.fits",
+    "byte-\udcff\udc80.fits",
+    "schräg-星.fits",
+    " blank ",
+    "*_[a].fits",
+    "n" * 255,
+]
+
+
+def record(name: str = PLAIN.path.name, **changes: object) -> FileRecord:
+    return replace(PLAIN, **({"path": NIGHT / name} | changes))
+
+
+def by_path(*records: FileRecord) -> dict[Path, FileRecord]:
+    return {each.path: each for each in records}
+
+
+class InboxSuite:
+    """Runs on the fixture ``inbox``: an empty one."""
+
+    def test_what_was_added_is_found_as_it_was(self, inbox):
+        """A record comes back whole, to the microsecond, the nanosecond and the last bit of the inode."""
+        inbox.add([PLAIN, FULL])
+        assert inbox.find([PLAIN.path, FULL.path, NIGHT / "other.fits"]) == by_path(PLAIN, FULL)
+
+    @pytest.mark.parametrize("mtime_ns", [0, -(2**70), 2**63, 2**70])
+    def test_any_time_of_a_file_comes_back(self, inbox, mtime_ns):
+        """A file whose time lies centuries off is remembered like any other."""
+        odd = record(mtime_ns=mtime_ns)
+        inbox.add([odd])
+        assert inbox.find([odd.path]) == by_path(odd)
+
+    def test_any_name_comes_back(self, inbox):
+        """A path survives whatever bytes it is made of, as folder and as file, and is not another's."""
+        odd = [record(path=Path("/data") / folder / name) for folder in AWKWARD for name in AWKWARD]
+        inbox.add(odd)
+        assert inbox.find([each.path for each in odd]) == by_path(*odd)
+        assert inbox.names(Path("/data") / AWKWARD[-2]) == dict.fromkeys(AWKWARD, State.SEEN)
+
+    def test_a_time_of_another_zone_is_the_same_time(self, inbox):
+        """Times are moments, wherever they were read off."""
+        hawaii = record(first_seen=NOW.astimezone(timezone(timedelta(hours=-10))))
+        inbox.add([hawaii])
+        assert inbox.find([hawaii.path]) == by_path(hawaii)
+
+    @pytest.mark.parametrize("field", ["steady_since", "first_seen", "updated", "not_before"])
+    def test_a_naive_time_is_refused(self, inbox, field):
+        """A time without time zone is a mistake, and nothing is stored."""
+        naive = record(**{field: NOW.replace(tzinfo=None)})
+        with pytest.raises(TypeError):
+            inbox.add([PLAIN, naive])
+        assert inbox.find([PLAIN.path]) == {}
+        inbox.add([PLAIN])
+        with pytest.raises(TypeError):
+            inbox.replace([(PLAIN, naive)])
+        assert inbox.find([PLAIN.path]) == by_path(PLAIN)
+
+    def test_a_naive_now_is_refused(self, inbox):
+        """To ask what is due without a time zone is a mistake."""
+        with pytest.raises(TypeError):
+            inbox.due(State.SEEN, NOW.replace(tzinfo=None), 1)
+
+    def test_numbers_of_numpy_are_numbers(self, inbox):
+        """A number that a FITS reader made is stored as the number that it is."""
+        numpy = record(visit=np.int64(1000), size=np.uint32(11_500_000), live=np.bool_(1))
+        inbox.add([numpy])
+        assert inbox.find([PLAIN.path]) == by_path(record(live=True))
+        assert inbox.due(State.SEEN, NOW, 1) == [record(live=True)]
+
+    def test_adding_a_known_path_adds_nothing(self, inbox):
+        """A path has one record; where one is known already, none of the others is added."""
+        inbox.add([PLAIN])
+        with pytest.raises(StaleRecord):
+            inbox.add([record("new.fits"), replace(PLAIN, size=1)])
+        assert (inbox.find([PLAIN.path, NIGHT / "new.fits"]), inbox.counts()[State.SEEN]) == (
+            by_path(PLAIN),
+            1,
+        )
+
+    def test_adding_nothing_is_allowed(self, inbox):
+        """Nothing to add, find, replace or forget is no mistake."""
+        inbox.add([])
+        inbox.replace([])
+        inbox.forget([])
+        assert (inbox.find([]), inbox.of_visits([], []), inbox.next_due([])) == ({}, [], None)
+
+    def test_a_record_is_replaced_whole(self, inbox):
+        """The new record takes the place of the old one in everything."""
+        new = replace(FULL, path=PLAIN.path)
+        inbox.add([PLAIN])
+        inbox.replace([(PLAIN, new)])
+        assert inbox.find([PLAIN.path]) == by_path(new)
+
+    @pytest.mark.parametrize(
+        "change", [{"state": State.READY}, {"attempts": 1}, {"path": NIGHT / "other.fits"}]
+    )
+    def test_a_stale_record_replaces_nothing(self, inbox, change):
+        """Where one record is no longer the old one, all stay as they are."""
+        other = record("z.fits")
+        inbox.add([PLAIN, other])
+        stale = replace(PLAIN, **change)
+        with pytest.raises(StaleRecord):
+            inbox.replace([(other, other.ready(NOW)), (stale, replace(stale, size=1))])
+        assert inbox.find([PLAIN.path, other.path]) == by_path(PLAIN, other)
+        assert inbox.counts()[State.SEEN] == 2
+
+    def test_other_news_do_not_make_a_record_stale(self, inbox):
+        """Only state and attempts say whether someone else was at work."""
+        inbox.add([PLAIN])
+        inbox.replace([(replace(PLAIN, error="other", updated=NOW + SECOND), PLAIN.ready(NOW))])
+        assert inbox.find([PLAIN.path]) == by_path(PLAIN.ready(NOW))
+
+    def test_a_path_is_replaced_once_by_itself(self, inbox):
+        """Two successors of one record, and a record of another path, are mistakes."""
+        inbox.add([PLAIN])
+        ready = PLAIN.ready(NOW)
+        for changes in [
+            [(PLAIN, ready), (ready, ready.claimed(NOW))],
+            [(PLAIN, record("other.fits", state=State.READY))],
+        ]:
+            with pytest.raises(ValueError, match="replaced once"):
+                inbox.replace(changes)
+        assert inbox.find([PLAIN.path]) == by_path(PLAIN)
+
+    def test_thousands_go_through_in_one_call(self, inbox):
+        """No call has a bound on how many records it takes."""
+        many = [record(path=NIGHT / f"{n % 7}" / f"{n}.fits", visit=n) for n in range(2345)]
+        inbox.add(many)
+        inbox.replace([(old, old.ready(NOW)) for old in many])
+        ready = [old.ready(NOW) for old in many]
+        assert inbox.find([each.path for each in many]) == by_path(*ready)
+        assert sorted(inbox.in_state([State.READY]), key=lambda each: each.visit) == ready
+        assert inbox.due(State.READY, NOW, 2000) == ready[:-2001:-1]
+
+    def test_names_are_those_directly_in_the_folder(self, inbox):
+        """A folder's names come with their states, without those of folders below or beside it."""
+        inbox.add(
+            [
+                record("a.fits"),
+                record("b.fits", state=State.GONE),
+                record(path=NIGHT / "below" / "c.fits"),
+                record(path=NIGHT.parent / "d.fits"),
+            ]
+        )
+        assert inbox.names(NIGHT) == {"a.fits": State.SEEN, "b.fits": State.GONE}
+        assert inbox.names(NIGHT / "none") == {}
+
+    def test_due_takes_live_files_then_new_visits_then_names(self, inbox):
+        """What arrives tonight goes first, and files of a visit stay together."""
+        ordered = [
+            record("e.fits", live=True, visit=5),
+            record("d.fits", visit=9),
+            record("a.fits", visit=8),
+            record(path=Path("/z/b.fits"), visit=8),
+            record(path=Path("/a/b.fits"), visit=8),
+            record("Z.fits", visit=7),
+            record("a-.fits", visit=7),
+            record("ab.fits", visit=7),
+            record("aé.fits", visit=7),
+        ]
+        inbox.add([ordered[3], *reversed(ordered[4:]), *ordered[:3]])
+        assert inbox.due(State.SEEN, NOW, 100) == ordered
+        assert inbox.due(State.SEEN, NOW, 3) == ordered[:3]
+
+    def test_due_waits_for_its_time_and_state(self, inbox):
+        """A record is due from its `not_before` on, in the state asked for."""
+        now = record("now.fits", not_before=NOW)
+        inbox.add(
+            [
+                now,
+                record("later.fits", not_before=NOW + timedelta(microseconds=1)),
+                record("other.fits", state=State.READY),
+            ]
+        )
+        assert inbox.due(State.SEEN, NOW, 100) == [now]
+
+    def test_a_clock_set_back_delays_nothing(self, inbox):
+        """Without a `not_before` a record is due, whatever the clock says."""
+        inbox.add([PLAIN])
+        assert inbox.due(State.SEEN, NOW - timedelta(days=1), 100) == [PLAIN]
+
+    def test_next_due_is_the_earliest_time(self, inbox):
+        """The loop may sleep until the earliest `not_before`, or change where there is none."""
+        assert inbox.next_due(State) is None
+        inbox.add(
+            [
+                record("a.fits", state=State.SEEN, not_before=NOW + 3 * SECOND),
+                record("b.fits", state=State.READY, not_before=NOW + 2 * SECOND),
+                record("c.fits", state=State.READY, updated=NOW + SECOND),
+                record("d.fits", state=State.WAITING, updated=NOW - SECOND),
+            ]
+        )
+        assert [inbox.next_due(states) for states in ({State.SEEN}, {State.SEEN, State.READY}, State)] == [
+            NOW + 3 * SECOND,
+            NOW + SECOND,
+            NOW - SECOND,
+        ]
+        assert inbox.next_due({State.GONE}) is None
+
+    def test_of_visits_finds_the_configs(self, inbox):
+        """Of a visit's files only the pfsConfigs are found, in the states asked for."""
+        config = {"kind": Kind.PFS_CONFIG, "arm": None, "spectrograph": None, "state": State.WAITING}
+        wanted = [record("a.fits", visit=1, **config), record("b.fits", visit=2, **config)]
+        inbox.add(
+            [
+                *wanted,
+                record("c.fits", visit=3, **config),
+                record("d.fits", visit=1, **(config | {"state": State.INGESTED})),
+                record("e.fits", visit=1, state=State.WAITING),
+            ]
+        )
+        assert by_path(*inbox.of_visits({1, 2, 99}, {State.WAITING, State.ORPHANED})) == by_path(*wanted)
+
+    def test_in_state_goes_in_order_of_arrival(self, inbox):
+        """State by state, the file that arrived first comes first."""
+        first = record("b.fits", steady_since=NOW - SECOND)
+        then = [record("c.fits"), record("a.fits")]
+        seen = record("d.fits", state=State.READY, steady_since=NOW - 2 * SECOND)
+        inbox.add([then[0], first, then[1], seen, record("e.fits", state=State.GONE)])
+        assert list(inbox.in_state({State.SEEN, State.READY})) == [seen, first, *then]
+
+    def test_in_state_allows_changes_meanwhile(self, inbox):
+        """While one goes through the records they can be moved on, and none is met twice."""
+        many = [record(f"{n:04}.fits") for n in range(1500)]
+        inbox.add(many)
+        met = []
+        for each in inbox.in_state({State.SEEN}):
+            met.append(each)
+            if len(met) % 500 == 1:
+                inbox.replace([(each, each.ready(NOW + SECOND))])
+        assert met == many
+
+    def test_counts_follow_every_change(self, inbox):
+        """Every state has a count, and each file is in one of them."""
+        nothing = dict.fromkeys(State, 0)
+        assert inbox.counts() == nothing
+        many = [record(f"{n}.fits") for n in range(4)]
+        inbox.add(many)
+        ready = [each.ready(NOW) for each in many]
+        inbox.replace(list(zip(many[:3], ready, strict=False)))
+        claimed = [each.claimed(NOW) for each in ready]
+        inbox.replace(list(zip(ready[:2], claimed, strict=False)))
+        assert inbox.counts() == nothing | {State.SEEN: 1, State.READY: 1, State.INGESTING: 2}
+        inbox.recover(NOW)
+        assert inbox.counts() == nothing | {State.SEEN: 1, State.READY: 3}
+
+    def test_oldest_is_the_earliest_arrival(self, inbox):
+        """The earliest `steady_since` tells how far behind the daemon is."""
+        inbox.add(
+            [record("a.fits", steady_since=NOW - SECOND), record("b.fits", state=State.READY)],
+        )
+        assert [
+            inbox.oldest(states) for states in ({State.READY}, {State.SEEN, State.READY}, {State.GONE})
+        ] == [
+            NOW,
+            NOW - SECOND,
+            None,
+        ]
+
+    def test_recover_puts_back_what_was_being_ingested(self, inbox):
+        """After a crash claimed files are ready again, their attempts counted, all else as it was."""
+        states = [record(f"{state}.fits", state=state, attempts=2, error="why") for state in State]
+        inbox.add(states)
+        later = NOW + SECOND
+        expected = [each.to(State.READY, later) if each.state is State.INGESTING else each for each in states]
+        assert inbox.recover(later) == 1
+        assert inbox.find([each.path for each in states]) == by_path(*expected)
+        assert inbox.recover(later) == 0
+
+    def test_marks_are_remembered_until_forgotten(self, inbox):
+        """The newest mark of a folder stands, and a forgotten one is gone; the files stay."""
+        inbox.add([PLAIN])
+        paths = [NIGHT, NIGHT.parent, Path("/byte-\udcff")]
+        old, new, awkward = (
+            FolderMark(paths[0], 1, settled=False),
+            FolderMark(paths[0], 2**64, settled=True),
+            FolderMark(paths[2], -5, settled=False),
+        )
+        other = FolderMark(paths[1], 3, settled=True)
+        for mark in (old, other, new, awkward):
+            inbox.mark(mark)
+        assert inbox.marks() == {paths[0]: new, paths[1]: other, paths[2]: awkward}
+        inbox.forget([paths[0], paths[2], Path("/unknown")])
+        assert inbox.marks() == {paths[1]: other}
+        assert inbox.names(NIGHT) == {PLAIN.path.name: State.SEEN}
+        inbox.mark(old)
+        assert inbox.marks() == {paths[0]: old, paths[1]: other}
+
+    def test_states_are_kept_apart(self, inbox):
+        """Whatever pair of states is asked for, just their records are found."""
+        states = {state: record(f"{state}.fits", state=state) for state in State}
+        inbox.add(list(states.values()))
+        for pair in combinations(State, 2):
+            assert by_path(*inbox.in_state(pair)) == by_path(*(states[state] for state in pair))

@@ -1,0 +1,453 @@
+"""Every inbox keeps the promises of the suite; those on a database keep some more."""
+
+import os
+import re
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from sqlalchemy import event, inspect, text
+
+from conformance.inbox_suite import FULL, NIGHT, NOW, PLAIN, InboxSuite, by_path, record
+from fakes import FakeInbox
+from pfs_ingestd.adapters.inbox import SqlInbox, open_inbox
+from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
+from pfs_ingestd.adapters.inbox.schema import prepare
+from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, TryLater
+from pfs_ingestd.ports import FolderMark
+from pfs_ingestd.records import State
+from postgres import postgres_server
+
+
+@pytest.fixture(scope="session")
+def server():
+    with postgres_server() as running:
+        yield running
+
+
+@pytest.fixture
+def sqlite_file(tmp_path):
+    return tmp_path / "in box?#%.sqlite3"
+
+
+@pytest.fixture
+def sqlite_url(sqlite_file):
+    return f"sqlite:///{str(sqlite_file).replace('?', '%3F')}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request):
+    """Give the URL of an empty database of each kind."""
+    if request.param == "sqlite":
+        return request.getfixturevalue("sqlite_url")
+    return request.getfixturevalue("server").new_database()
+
+
+class TestFakeInbox(InboxSuite):
+    @pytest.fixture
+    def inbox(self):
+        return FakeInbox()
+
+
+class TestSqlInbox(InboxSuite):
+    @pytest.fixture
+    def inbox(self, url):
+        with closing(open_inbox(url)) as inbox:
+            yield inbox
+
+
+def test_an_inbox_outlives_its_process(url):
+    """What was written is there when the inbox is opened again."""
+    mark = FolderMark(NIGHT, 1, settled=True)
+    with closing(open_inbox(url)) as inbox:
+        inbox.add([PLAIN, FULL])
+        inbox.mark(mark)
+    with closing(open_inbox(url)) as inbox:
+        assert by_path(*inbox.in_state(State)) == by_path(PLAIN, FULL)
+        assert (inbox.marks(), inbox.counts()[State.REJECTED]) == ({NIGHT: mark}, 1)
+
+
+def test_a_reader_sees_what_is_written_meanwhile(url):
+    """A reading command works beside the daemon, and neither waits for the other."""
+    with closing(open_inbox(url)) as inbox, closing(open_inbox(url, read_only=True)) as reader:
+        many = [record(f"{n:04}.fits") for n in range(1001)]
+        inbox.add(many)
+        reading = reader.in_state({State.SEEN})
+        assert next(reading) == many[0]
+        inbox.replace([(many[-1], many[-1].ready(NOW))])
+        assert list(reading) == many[1:-1]
+
+
+def test_no_reader_waits_for_a_writer(url):
+    """While a change is under way, daemon and commands read what was there before."""
+    with closing(open_inbox(url)) as inbox, closing(open_inbox(url, read_only=True)) as reader:
+        inbox.add([PLAIN])
+        engine = open_engine(url, read_only=False)
+        with transaction(engine, writing=True) as connection:
+            connection.execute(text("UPDATE file SET size = 1"))
+            assert [each.find([PLAIN.path]) for each in (inbox, reader)] == [by_path(PLAIN)] * 2
+        engine.dispose()
+
+
+def test_no_writer_waits_for_a_reader(url):
+    """A command that takes its time does not keep the daemon from its work."""
+    with closing(open_inbox(url)) as inbox:
+        engine = open_engine(url, read_only=True)
+        with transaction(engine, writing=False) as connection:
+            before = connection.execute(text("SELECT name FROM file")).all()
+            inbox.add([PLAIN])
+        engine.dispose()
+        assert (before, inbox.find([PLAIN.path])) == ([], by_path(PLAIN))
+
+
+def test_names_sort_by_their_bytes_on_any_server(server):
+    """A server whose language sorts names otherwise does not change which file is due first."""
+    url = server.new_database()
+    open_inbox(url).close()
+    engine = open_engine(url, read_only=True)
+    with transaction(engine, writing=False) as connection:
+        columns = {column["name"]: column["type"] for column in inspect(connection).get_columns("file")}
+    engine.dispose()
+    assert columns["name"].collation == "C"
+
+
+def test_a_reader_cannot_write(url):
+    """An inbox that was opened for reading stays as it is."""
+    with closing(open_inbox(url)) as inbox, closing(open_inbox(url, read_only=True)) as reader:
+        with pytest.raises(Outage) as caught:
+            reader.add([PLAIN])
+        assert (caught.value.code, inbox.find([PLAIN.path])) == (Code.READ_ONLY, {})
+
+
+def test_a_reader_creates_nothing(sqlite_file, sqlite_url):
+    """Looking for an inbox that is not there says so, and does not make one."""
+    with pytest.raises(Fatal) as caught:
+        open_inbox(sqlite_url, read_only=True)
+    assert (caught.value.code, bool(caught.value.hint)) == (Code.STATE_UNUSABLE, True)
+    assert list(sqlite_file.parent.iterdir()) == []
+
+
+def test_a_reader_finds_no_tables(server):
+    """A server's database without an inbox is not made into one by a reader."""
+    url = server.new_database()
+    with pytest.raises(Fatal) as caught:
+        open_inbox(url, read_only=True)
+    assert (caught.value.code, "start the daemon" in caught.value.hint) == (Code.STATE_UNUSABLE, True)
+
+
+@pytest.fixture
+def unprivileged():
+    """Do without the right of root to write everywhere."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+def test_anyone_may_read_after_the_daemon_stopped(tmp_path_factory, request):
+    """A reader who may not write beside the database reads it nevertheless."""
+    folder = tmp_path_factory.mktemp("state")
+    url = f"sqlite:///{folder}/inbox.sqlite3"
+    with closing(open_inbox(url)) as inbox:
+        inbox.add([PLAIN])
+    for parent in (folder, *folder.parents[:-2]):
+        request.addfinalizer(partial(parent.chmod, parent.stat().st_mode))
+        parent.chmod(0o555)
+    request.getfixturevalue("unprivileged")
+    with closing(open_inbox(url, read_only=True)) as reader:
+        assert reader.find([PLAIN.path]) == by_path(PLAIN)
+
+
+def test_a_locked_inbox_is_tried_later(url):
+    """While someone else writes, a change waits a little and then gives up for now."""
+    impatient = f"{url}?timeout=0.05" if url.startswith("sqlite") else f"{url}&options=-c lock_timeout=50ms"
+    with closing(open_inbox(impatient)) as inbox:
+        inbox.add([PLAIN])
+        engine = open_engine(url, read_only=False)
+        with transaction(engine, writing=True) as connection:
+            connection.execute(text("UPDATE file SET size = 1"))
+            with pytest.raises(TryLater) as caught:
+                inbox.replace([(PLAIN, PLAIN.ready(NOW))])
+            connection.rollback()
+        engine.dispose()
+        assert (caught.value.code, inbox.find([PLAIN.path])) == (Code.BUSY, by_path(PLAIN))
+
+
+def test_a_server_that_stops_is_an_outage_until_it_is_back(server):
+    """An inbox survives the restart of its server without being opened again."""
+    with closing(open_inbox(server.new_database())) as inbox:
+        inbox.add([PLAIN])
+        server.stop()
+        try:
+            for _ in range(2):
+                with pytest.raises(Outage):
+                    inbox.counts()
+        finally:
+            server.start()
+        assert inbox.find([PLAIN.path]) == by_path(PLAIN)
+
+
+def test_a_server_that_is_not_there_is_an_outage(tmp_path):
+    """An inbox whose server does not answer may come back."""
+    with pytest.raises(Outage):
+        open_inbox(f"postgresql://user:secret@/database?host={tmp_path}")
+
+
+def version_of(url):
+    engine = open_engine(url, read_only=False)
+    with transaction(engine, writing=False) as connection:
+        versions = connection.execute(text("SELECT version FROM inbox_version")).scalars().all()
+    engine.dispose()
+    return versions
+
+
+def test_creating_is_all_or_nothing(url):
+    """An inbox whose creation was cut short is created anew."""
+    engine = open_engine(url, read_only=False)
+    with transaction(engine, writing=True) as connection:
+        prepare(connection)
+        connection.rollback()
+    with transaction(engine, writing=False) as connection:
+        assert inspect(connection).get_table_names() == []
+    engine.dispose()
+    open_inbox(url).close()
+    assert version_of(url) == [1]
+
+
+def test_two_that_start_at_once_create_it_once(url):
+    """Daemon and command started together both find the inbox."""
+    with ThreadPoolExecutor(4) as pool:
+        for inbox in pool.map(lambda _: open_inbox(url), range(4)):
+            inbox.close()
+    assert version_of(url) == [1]
+
+
+def test_an_older_inbox_is_brought_up_to_date(url):
+    """An upgrade keeps the files, and is made once."""
+
+    def upgrade(connection):
+        connection.execute(text("ALTER TABLE file ADD COLUMN extra INTEGER DEFAULT 5"))
+
+    with closing(open_inbox(url)) as inbox:
+        inbox.add([PLAIN])
+    engine = open_engine(url, read_only=False)
+    for _ in range(2):
+        with transaction(engine, writing=True) as connection:
+            prepare(connection, upgrades=[upgrade])
+    with transaction(engine, writing=False) as connection:
+        assert connection.execute(text("SELECT name, extra FROM file")).all() == [(PLAIN.path.name, 5)]
+    engine.dispose()
+    assert version_of(url) == [2]
+
+
+def test_an_upgrade_that_fails_changes_nothing(url):
+    """An inbox is of one version or the next, never in between."""
+
+    def upgrade(connection):
+        connection.execute(text("ALTER TABLE file ADD COLUMN extra INTEGER"))
+
+    def broken(_):
+        raise RuntimeError
+
+    open_inbox(url).close()
+    engine = open_engine(url, read_only=False)
+    with pytest.raises(RuntimeError), transaction(engine, writing=True) as connection:
+        prepare(connection, upgrades=[upgrade, broken])
+    with transaction(engine, writing=False) as connection:
+        assert "extra" not in [column["name"] for column in inspect(connection).get_columns("file")]
+    engine.dispose()
+    assert version_of(url) == [1]
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_newer_inbox_is_left_alone(url, read_only):
+    """A program that is too old for the inbox says so, and changes nothing."""
+    open_inbox(url).close()
+    engine = open_engine(url, read_only=False)
+    with transaction(engine, writing=True) as connection:
+        connection.execute(text("UPDATE inbox_version SET version = 99"))
+    engine.dispose()
+    with pytest.raises(Fatal, match="newer") as caught:
+        open_inbox(url, read_only=read_only)
+    assert (caught.value.code, version_of(url)) == (Code.STATE_UNUSABLE, [99])
+
+
+def test_a_reader_does_not_upgrade(url):
+    """A reading command asks for the daemon to bring an older inbox up to date."""
+    open_inbox(url).close()
+    engine = open_engine(url, read_only=False)
+    with transaction(engine, writing=True) as connection:
+        connection.execute(text("UPDATE inbox_version SET version = 0"))
+    engine.dispose()
+    with pytest.raises(Fatal, match="version 0") as caught:
+        open_inbox(url, read_only=True)
+    assert (caught.value.code, version_of(url)) == (Code.STATE_UNUSABLE, [0])
+
+
+def test_a_database_of_something_else_is_left_alone(sqlite_file, sqlite_url):
+    """The repository's registry, named by mistake, does not become an inbox."""
+    with closing(sqlite3.connect(sqlite_file)) as registry, registry:
+        registry.execute("CREATE TABLE dataset (id INTEGER)")
+    with pytest.raises(Fatal, match="something else"):
+        open_inbox(sqlite_url)
+    with closing(sqlite3.connect(sqlite_file)) as registry:
+        assert registry.execute("SELECT name FROM sqlite_schema").fetchall() == [("dataset",)]
+
+
+@pytest.mark.parametrize("content", [b"\0" * 8192, b"SQLite format 3\0" + b"\xff" * 5000, b"hello" * 2000])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_damaged_inbox_is_named(sqlite_file, sqlite_url, content, read_only):
+    """A file that is no database is an error that says which, and it is kept."""
+    sqlite_file.write_bytes(content)
+    with pytest.raises(Fatal, match=re.escape(sqlite_file.name[:6])) as caught:
+        open_inbox(sqlite_url, read_only=read_only)
+    assert (caught.value.code, sqlite_file.read_bytes()) == (Code.STATE_UNUSABLE, content)
+
+
+def test_an_empty_file_becomes_an_inbox(sqlite_file, sqlite_url):
+    """A file that was created and never written to is no damage."""
+    sqlite_file.touch()
+    with closing(open_inbox(sqlite_url)) as inbox:
+        inbox.add([PLAIN])
+        assert inbox.find([PLAIN.path]) == by_path(PLAIN)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    """An inbox that cannot be created says where and what to do."""
+    with pytest.raises(Fatal, match="missing") as caught:
+        open_inbox(f"sqlite:///{tmp_path}/missing/inbox.sqlite3")
+    assert (caught.value.code, "folder" in caught.value.hint) == (Code.STATE_UNUSABLE, True)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "nonsense secret",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "mysql://u:secret@h/d",
+        "postgresql+none://u:secret@h/d",
+        "postgresql://u:secret@h:port/d",
+        "sqlite:////inbox.sqlite3?timeout=secret",
+    ],
+)
+def test_a_useless_url_is_refused(bad):
+    """What cannot be an inbox is a mistake of configuration, and no password is told."""
+    with pytest.raises(Fatal) as caught:
+        open_inbox(bad)
+    assert (caught.value.code, "secret" in str(caught.value)) == (Code.CONFIGURATION, False)
+
+
+def test_no_password_is_told(tmp_path):
+    """An error about a server does not hold its password."""
+    with pytest.raises(IngestdError) as caught:
+        open_inbox(f"postgresql://user:secret@/database?host={tmp_path}")
+    assert "secret" not in str(caught.value)
+
+
+def test_any_reason_can_be_stored(url):
+    """A sentence with characters that no database holds is stored with them spelled out."""
+    with closing(open_inbox(url)) as inbox:
+        inbox.add([replace(PLAIN, error="NUL \0 byte \udcff half \ud800", changed="\0")])
+        spelled = replace(PLAIN, error="NUL \\x00 byte \\udcff half \\ud800", changed="\\x00")
+        assert inbox.find([PLAIN.path]) == by_path(spelled)
+
+
+@pytest.mark.parametrize("field", ["visit", "spectrograph", "size", "mtime_ns", "inode", "attempts"])
+def test_a_fraction_is_no_count(url, field):
+    """A number that is not whole is refused, and nothing is stored."""
+    with closing(open_inbox(url)) as inbox:
+        with pytest.raises(TypeError):
+            inbox.add([replace(PLAIN, **{field: 1.0})])
+        assert inbox.counts() == dict.fromkeys(State, 0)
+
+
+def test_select_finds_what_a_person_asks_for(url):
+    """Every combination of states, visits and paths finds the records that fit all of them."""
+    records = [
+        record(f"{state}-{visit}.fits", state=state, visit=visit)
+        for state in (State.SEEN, State.READY, State.REJECTED)
+        for visit in (1, 2)
+    ]
+    records.append(replace(FULL, visit=2, state=State.WAITING))
+    paths = [records[0].path, records[3].path, NIGHT / "other.fits"]
+    with closing(open_inbox(url)) as inbox:
+        inbox.add(records)
+        for states in (None, {State.SEEN, State.WAITING}, set()):
+            for visits in (None, {2, 3}, set()):
+                for some in (None, paths, ()):
+                    expected = [
+                        each
+                        for each in records
+                        if (states is None or each.state in states)
+                        and (visits is None or each.visit in visits)
+                        and (some is None or each.path in some)
+                    ]
+                    found = list(inbox.select(states=states, visits=visits, paths=some))
+                    assert by_path(*found) == by_path(*expected)
+                    assert len(found) == len(expected)
+        assert len(list(inbox.select(limit=2))) == 2
+
+
+def test_recover_counts_anew(url):
+    """Counts are right again after someone worked on the tables by hand."""
+    with closing(open_inbox(url)) as inbox:
+        inbox.add([PLAIN, FULL])
+        engine = open_engine(url, read_only=False)
+        with transaction(engine, writing=True) as connection:
+            connection.execute(text("DELETE FROM file WHERE state = 'seen'"))
+        engine.dispose()
+        inbox.recover(NOW)
+        assert inbox.counts() == dict.fromkeys(State, 0) | {State.REJECTED: 1}
+
+
+def steps_of(engine, ask):
+    """Tell how SQLite answers a question: its plan for each statement, without the look-ups of folders."""
+    plans = []
+
+    def explain(_, cursor, statement, parameters, *__):
+        if statement.startswith("SELECT"):
+            plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(step for *_, step in plan if " folder " not in step)
+
+    event.listen(engine, "after_cursor_execute", explain)
+    ask()
+    event.remove(engine, "after_cursor_execute", explain)
+    return plans
+
+
+def test_every_question_is_answered_by_an_index(sqlite_url):
+    """With half a million files nothing is sorted, and no table of files is gone through from end to end."""
+    engine = open_engine(sqlite_url, read_only=False)
+    with transaction(engine, writing=True) as connection:
+        prepare(connection)
+    with closing(SqlInbox(engine)) as inbox:
+        inbox.add([record(f"{n}.fits") for n in range(1001)])
+        steps = {
+            "due": steps_of(engine, lambda: inbox.due(State.READY, NOW, 100)),
+            "next_due": steps_of(engine, lambda: inbox.next_due([State.READY])),
+            "oldest": steps_of(engine, lambda: inbox.oldest([State.READY])),
+            "of_visits": steps_of(engine, lambda: inbox.of_visits([1, 2], [State.WAITING])),
+            "in_state": steps_of(engine, lambda: list(inbox.in_state([State.SEEN]))),
+            "names": steps_of(engine, lambda: inbox.names(NIGHT)),
+            "find": steps_of(engine, lambda: inbox.find([PLAIN.path])),
+            "counts": steps_of(engine, inbox.counts),
+        }
+    assert steps == {
+        "due": ["SEARCH file USING INDEX file_due (state=?)"],
+        "next_due": ["SEARCH file USING INDEX file_next_due (state=?)"],
+        "oldest": ["SEARCH file USING COVERING INDEX file_oldest (state=?)"],
+        "of_visits": ["SEARCH file USING INDEX file_visit (visit=? AND kind=? AND state=?)"],
+        "in_state": [
+            "SEARCH file USING INDEX file_oldest (state=?)",
+            *["SEARCH file USING INDEX file_oldest (state=? AND steady_since>?)"] * 2,
+        ],
+        "names": ["SEARCH file USING INDEX sqlite_autoindex_file_1 (folder_id=?)"],
+        "find": ["SEARCH file USING INDEX sqlite_autoindex_file_1 (folder_id=? AND name=?)"],
+        "counts": ["SCAN tally"],
+    }

@@ -1,0 +1,167 @@
+"""The status: what it says, and when it says that something is wrong."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pfs_ingestd.ports import WatcherHealth
+from pfs_ingestd.records import FileRecord, Kind, State
+from pfs_ingestd.status import Condition, Phase, Process, ScanCost, summarise
+
+NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+EARLIER = NOW - timedelta(minutes=5)
+PROCESS = Process(pid=7, host="gen3", program_version="0.1.0", repository="/data/butler", started=EARLIER)
+RUNNING = Condition(phase=Phase.RUNNING, since=EARLIER)
+SEEING = WatcherHealth(root=Path("/data/raw"), mode="inotify", healthy=True)
+BLIND = WatcherHealth(root=Path("/data/raw"), mode="inotify", healthy=False, reason="the folder was replaced")
+
+
+def a_record(**changes):
+    return replace(
+        FileRecord(
+            path=Path("/data/raw/PFSA00001211.fits"),
+            kind=Kind.RAW,
+            visit=12,
+            arm="b",
+            spectrograph=1,
+            size=1,
+            mtime_ns=1,
+            inode=1,
+            steady_since=EARLIER,
+            first_seen=EARLIER,
+            updated=NOW,
+        ),
+        **changes,
+    )
+
+
+def told(before=RUNNING, **changes):
+    facts = {
+        "now": NOW,
+        "process": PROCESS,
+        "troubles": (),
+        "watchers": (SEEING,),
+        "scan": None,
+        "counts": {},
+        "oldest_pending": None,
+        "last_ingested": None,
+        "last_rejected": None,
+    }
+    return summarise(before, **(facts | changes))
+
+
+def test_the_status_says_all_there_is():
+    """Who, what, since when, how each root is watched, how many files stand where, and the last ones."""
+    bad = a_record(state=State.REJECTED, code="truncated", error="it ends early")
+    status = told(
+        scan=ScanCost(at=EARLIER, seconds=0.12345, folders=9),
+        counts={State.SEEN: 1, State.READY: 2, State.INGESTED: 30},
+        oldest_pending=EARLIER,
+        last_ingested=a_record(state=State.INGESTED),
+        last_rejected=bad,
+    )
+    assert status.as_json() == {
+        "version": 1,
+        "state": "running",
+        "reason": "",
+        "since": "2026-11-22T09:55:00.000+00:00",
+        "heartbeat": "2026-11-22T10:00:00.000+00:00",
+        "pid": 7,
+        "host": "gen3",
+        "program_version": "0.1.0",
+        "repository": "/data/butler",
+        "started": "2026-11-22T09:55:00.000+00:00",
+        "watchers": [{"root": "/data/raw", "mode": "inotify", "healthy": True, "reason": ""}],
+        "last_scan": {"at": "2026-11-22T09:55:00.000+00:00", "seconds": 0.123, "folders": 9},
+        "counts": {
+            "seen": 1,
+            "ready": 2,
+            "ingesting": 0,
+            "waiting": 0,
+            "ingested": 30,
+            "orphaned": 0,
+            "rejected": 0,
+            "gone": 0,
+        },
+        "pending": {"files": 3, "oldest": "2026-11-22T09:55:00.000+00:00", "oldest_age_seconds": 300.0},
+        "last_ingested": {
+            "path": "/data/raw/PFSA00001211.fits",
+            "visit": 12,
+            "at": "2026-11-22T10:00:00.000+00:00",
+            "code": None,
+            "error": None,
+        },
+        "last_rejected": {
+            "path": "/data/raw/PFSA00001211.fits",
+            "visit": 12,
+            "at": "2026-11-22T10:00:00.000+00:00",
+            "code": "truncated",
+            "error": "it ends early",
+        },
+    }
+
+
+def test_a_status_of_nothing_is_whole():
+    """Before the first scan everything that is not known yet is null, and nothing is missing."""
+    before = Condition(phase=Phase.STARTING, since=NOW)
+    content = told(before, watchers=()).as_json()
+    assert {key: content[key] for key in ("state", "last_scan", "pending", "last_ingested")} == {
+        "state": "starting",
+        "last_scan": None,
+        "pending": {"files": 0, "oldest": None, "oldest_age_seconds": None},
+        "last_ingested": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "troubles", "watchers", "expected"),
+    [
+        (RUNNING, (), (SEEING,), RUNNING),
+        (RUNNING, ("no answer",), (SEEING,), Condition(phase=Phase.DEGRADED, reason="no answer", since=NOW)),
+        (
+            RUNNING,
+            ("no answer",),
+            (SEEING, BLIND),
+            Condition(
+                phase=Phase.DEGRADED, reason="no answer; /data/raw: the folder was replaced", since=NOW
+            ),
+        ),
+        (
+            Condition(phase=Phase.DEGRADED, reason="disk full", since=EARLIER),
+            ("no answer",),
+            (),
+            Condition(phase=Phase.DEGRADED, reason="no answer", since=EARLIER),
+        ),
+        (
+            Condition(phase=Phase.DEGRADED, reason="disk full", since=EARLIER),
+            (),
+            (),
+            Condition(phase=Phase.RUNNING, since=NOW),
+        ),
+        (
+            Condition(phase=Phase.FAILED, reason="fail-fast", since=EARLIER),
+            ("no answer",),
+            (BLIND,),
+            Condition(phase=Phase.FAILED, reason="fail-fast", since=EARLIER),
+        ),
+    ],
+)
+def test_troubles_and_blind_watchers_degrade_a_running_daemon(before, troubles, watchers, expected):
+    """A running daemon is degraded while something is wrong, since it began; any other state stays."""
+    assert told(before, troubles=troubles, watchers=watchers).condition == expected
+
+
+def test_any_path_and_reason_can_be_written():
+    """Names that are not UTF-8 and reasons of any length make a small JSON text."""
+    bad = a_record(path=Path("/d/\udcff\n.fits"), error="x" * 10**6)
+    text = json.dumps(told(troubles=["y" * 10**6], last_rejected=bad).as_json())
+    assert (json.loads(text)["last_rejected"]["path"], len(text) < 4000) == ("/d/\\xff\\x0a.fits", True)
+
+
+def test_a_clock_that_was_set_back_makes_no_negative_age():
+    """A file that seems to arrive in the future has waited for no time."""
+    pending = told(oldest_pending=NOW + timedelta(hours=1)).as_json()["pending"]
+    assert pending["oldest_age_seconds"] == 0.0
