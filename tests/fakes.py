@@ -353,7 +353,7 @@ class FakeFolder:
             yield Listing(mark, names)
         for root in self._roots:
             if root not in self.folders or not self.readable(root):
-                raise Outage(Code.UNREADABLE, f"{root} cannot be read", hint="see that it is mounted")
+                raise Outage(Code.ROOT_UNREACHABLE, f"{root} cannot be read", hint="see that it is mounted")
 
     def problems(self) -> Mapping[Path, IngestdError]:
         """Tell which folders the last scan could not read."""

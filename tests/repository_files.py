@@ -1,19 +1,100 @@
-"""Small files in the three shapes of PFS data, and what their headers say, for tests of the repository."""
+"""Repositories to spoil, and small files in the three shapes of PFS data, for tests of the repository."""
 
+import atexit
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from lsst.daf.butler import Butler
 
+from pfs_ingestd.adapters.repository import create_repository, open_repository
 from pfs_ingestd.exposure import ConfigHeader, Exposure, RawHeader
 from pfs_ingestd.pfs.instrument import ARM_NUMBERS, detector_number
 from pfs_ingestd.ports import Dataset
 
-__all__ = ["DESIGN", "an_exposure", "ccd_file", "config_dataset", "config_file", "raw_dataset", "ramp_file"]
+__all__ = [
+    "ARTIFACT",
+    "DESIGN",
+    "a_repository",
+    "an_exposure",
+    "ccd_file",
+    "config_dataset",
+    "config_file",
+    "count",
+    "get",
+    "opener_of",
+    "ramp_file",
+    "raw_dataset",
+    "results",
+    "rows",
+]
 
 DESIGN = 0x7000000000000001
 
+ARTIFACT = "PFS/raw/all/raw/20261122/12/raw_PFS_12_r1_PFS_raw_all.fits"
+"""Where the raw of visit 12, r1, is stored."""
+
 _NUMBERS = {arm: number for number, arm in ARM_NUMBERS.items()}
+
+
+@cache
+def _template():
+    folder = Path(tempfile.mkdtemp(prefix="pfs-repository-"))
+    atexit.register(shutil.rmtree, folder)
+    create_repository(str(folder / "repo"))
+    return folder / "repo"
+
+
+def a_repository(root):
+    """Make a repository like that of `pfs-ingestd init`, only faster."""
+    shutil.copytree(_template(), root)
+    return str(root)
+
+
+@contextmanager
+def opener_of(root):
+    """Open a repository with any transfer, any number of times; all are closed in the end."""
+    repositories = []
+
+    def opener(transfer="copy", runs=()):
+        repository = open_repository(root, transfer=transfer, runs=dict(runs), instrument="PFS")
+        repositories.append(repository)
+        return repository
+
+    try:
+        yield opener
+    finally:
+        for repository in repositories:
+            repository.close()
+
+
+def rows(root, table):
+    """Read a table of the registry."""
+    with closing(sqlite3.connect(f"{root}/gen3.sqlite3")) as database:
+        return database.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 (a constant of the test)
+
+
+def count(root):
+    """Count exposures, datasets and recorded artifacts, and the files that are there."""
+    tables = ("exposure", "dataset", "file_datastore_records")
+    files = [path for path in Path(root, "PFS").rglob("*") if not path.is_dir()]
+    return tuple(len(rows(root, table)) for table in tables), len(files)
+
+
+def get(root, name="raw", **data_id):
+    """Read a dataset as users do."""
+    with Butler.from_config(root, collections="PFS/defaults") as butler:
+        return butler.get(name, instrument="PFS", **data_id)
+
+
+def results(outcomes):
+    """Pick what became of each dataset."""
+    return [outcome.result for outcome in outcomes]
 
 
 def an_exposure(visit, **changes):

@@ -22,7 +22,7 @@ from pfs_ingestd.ingester import Ingester
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.loop import Daemon, Pace
 from pfs_ingestd.policy import Patience
-from pfs_ingestd.ports import Message
+from pfs_ingestd.ports import Message, Stop
 from pfs_ingestd.records import FileRecord, State
 from pfs_ingestd.reporter import Reporter
 from pfs_ingestd.scanner import Scanner
@@ -108,7 +108,6 @@ class Rig:
         """Start the daemon afresh after the process died."""
         self.mailbox = SimpleQueue()
         self.daemon = self._build()
-        self.inbox.recover(self.clock.now())
 
     def tick(self, *messages: Message, after: timedelta = timedelta(0)) -> None:
         """Let time pass, then let the daemon tick."""
@@ -188,11 +187,14 @@ class Impatient(Rig):
 class _EmptyMailbox:
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
+        self.stop_when: Callable[[], bool] = lambda: False
 
     def put(self, item: Message) -> None:
         raise AssertionError(item)
 
     def get(self, *, block: bool = True, timeout: float | None = None) -> Message:
+        if block and self.stop_when():
+            return Stop.STOP
         if block:
             self._clock.advance(timedelta(seconds=timeout or 0.01))
         raise Empty

@@ -40,8 +40,10 @@ class Code(StrEnum):
     BUSY = "busy"
     RACE = "race"
     STORE_FAILED = "store_failed"
-    # Outage: nothing can be stored now, whatever the file.
+    # Outage: nothing can be found or stored now, whatever the file.
     REPOSITORY_UNREACHABLE = "repository_unreachable"
+    ROOT_UNREACHABLE = "root_unreachable"
+    STATE_UNREACHABLE = "state_unreachable"
     DISK_FULL = "disk_full"
     READ_ONLY = "read_only"
     # Incomplete and Vanished: the file is not, or no longer, all there.
@@ -97,7 +99,7 @@ class TryLater(IngestdError):
 
 
 class Outage(IngestdError):
-    """The repository cannot be reached: the queue pauses and probes, and no file is charged."""
+    """The repository, the inbox or a watched root cannot be reached: no file is charged for it."""
 
 
 class Rejected(IngestdError):

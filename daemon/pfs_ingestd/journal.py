@@ -71,6 +71,10 @@ class Journal:
         except StaleRecord:
             effective = [change for change in effective if self._moved(change)]
         self.changes += len(effective)
+        # Should such a file come back with its folder's time as it was (a file system mounted again), then
+        # only a folder that is not remembered is listed again.
+        if gone := {new.path.parent for _, new in effective if new.state is State.GONE}:
+            self._inbox.forget(gone)
         for old, new in effective:
             self._remember(new)
             _tell(old, new)

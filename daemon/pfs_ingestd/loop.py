@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from pfs_ingestd.errors import Code, ExitCode, Fatal, IngestdError, Outage
+from pfs_ingestd.errors import Code, ExitCode, Fatal, IngestdError, Outage, TryLater
 from pfs_ingestd.ingester import Ingester, ReadFile
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.policy import Patience, batch, spent
@@ -136,7 +136,10 @@ class Daemon:
         self._scanned = False
         self._busy = True
         self._outage: Trouble | None = None
-        self._unreadable: Trouble | None = None
+        self._inbox_trouble: Trouble | None = None
+        self._recovery_due = True
+        self._next_due: datetime | None = None
+        self._finished: ExitCode | None = None
         self._failures = 0
 
     def run(self, *, once: bool = False) -> ExitCode:
@@ -147,8 +150,7 @@ class Daemon:
         Fatal
             If the loop fails again and again.
         """
-        recovered = self._inbox.recover(self._clock.now())
-        _log.info("daemon.started", recovered=recovered, once=once)
+        _log.info("daemon.started", once=once)
         if not once:
             self._watcher.start(self._mailbox.put)
         try:
@@ -159,13 +161,21 @@ class Daemon:
         reason = ""
         if code is ExitCode.FAILED_FAST and (rejected := self._journal.last_rejected):
             reason = f"{path_text(rejected.path)}: {rejected.error}"
-        elif code is ExitCode.TRY_AGAIN and self._outage:
-            reason = str(self._outage.error)
+        elif code is ExitCode.TRY_AGAIN:
+            reason = "; ".join(str(t.error) for t in (self._inbox_trouble, self._outage) if t)
         self._end(code, reason)
         return code
 
     def tick(self, messages: Sequence[Message]) -> None:
-        """Look where hints point, go on with the scan, and ingest one batch."""
+        """Look where hints point, go on with the scan, and ingest one batch.
+
+        Raises
+        ------
+        Outage, TryLater
+            If the inbox does not answer. What was claimed then is put back to ready by the next tick.
+        """
+        if self._recovery_due:
+            self._recover()
         self._scanner.hinted([message for message in messages if isinstance(message, Hint)])
         if Blind.BLIND in messages:
             self._next_scan = min(self._next_scan, self._last_scan + BLIND_GAP)
@@ -174,6 +184,8 @@ class Daemon:
         if self._reachable():
             self._work()
         self._give_up_waiting()
+        self._next_due = None if self._outage else self._inbox.next_due({State.SEEN, State.READY})
+        self._finished = self._is_finished()
         self._report()
 
     def _end(self, code: ExitCode, reason: str) -> None:
@@ -190,10 +202,10 @@ class Daemon:
             self._guarded_tick(messages)
             if self._pace.fail_fast and self._journal.last_rejected:
                 return ExitCode.FAILED_FAST
-            if once and self._outage:
+            if once and (self._outage or self._inbox_trouble):
                 return ExitCode.TRY_AGAIN
-            if once and self._finished():
-                return ExitCode.SOME_REJECTED if self._inbox.counts()[State.REJECTED] else ExitCode.DONE
+            if once and self._finished is not None:
+                return self._finished
 
     def _messages(self) -> Sequence[Message]:
         """Take all messages there are, after waiting for one until something falls due."""
@@ -208,31 +220,53 @@ class Daemon:
     def _idle_seconds(self) -> float:
         if self._failures:
             return float(min(2**self._failures, 60))
+        if self._inbox_trouble:
+            return self._pace.probe_interval.total_seconds()
         if self._busy:
             return 0.0
         now = self._clock.now()
         due = [now + HEARTBEAT, self._next_scan]
         if self._outage:
             due.append(self._next_probe)
-        elif (next_due := self._inbox.next_due({State.SEEN, State.READY})) is not None:
-            due.append(next_due)
+        elif self._next_due:
+            due.append(self._next_due)
         return max((min(due) - now).total_seconds(), 0.0)
 
     def _guarded_tick(self, messages: Sequence[Message]) -> None:
-        """Tick, and survive what nobody foresaw: the inbox says what is left to do."""
+        """Tick, and survive an inbox that does not answer, and what nobody foresaw.
+
+        A tick that ends early may leave files behind as being ingested, and hints that nobody followed; the
+        next one begins with picking them up.
+        """
         try:
             self.tick(messages)
         except Fatal:
             raise
+        except (Outage, TryLater) as error:
+            self._recovery_due = True
+            self._inbox_trouble = self._troubled(self._inbox_trouble, error, "inbox.lost")
+            self._report()
         except Exception as error:
+            self._recovery_due = True
             self._failures += 1
             _log.exception("tick.failed", failures=self._failures)
             if self._failures >= MAX_FAILURES:
                 message = f"the loop failed {self._failures} times in a row: {error}"
                 raise Fatal(Code.BUG, message, hint="the log has the tracebacks") from error
-            self._inbox.recover(self._clock.now())
         else:
             self._failures = 0
+
+    def _recover(self) -> None:
+        """Pick up what a process that died, or a tick that failed, has left behind."""
+        now = self._clock.now()
+        recovered = self._inbox.recover(now)
+        self._recovery_due = False
+        self._next_scan = min(self._next_scan, now)
+        if self._inbox_trouble:
+            _log.info("inbox.regained", seconds=(now - self._inbox_trouble.since).total_seconds())
+            self._inbox_trouble = None
+        if recovered:
+            _log.warning("files.recovered", count=recovered)
 
     def _scan(self) -> None:
         now = self._clock.now()
@@ -241,14 +275,9 @@ class Daemon:
             self._scanner.begin()
         if not self._scanner.scanning:
             return
-        try:
-            self._scanner.advance(SCAN_FILES)
-        except Outage as error:
-            self._unreadable = self._troubled(self._unreadable, error, "scan.failed")
-        else:
-            if self._scanner.scanning:
-                return
-            self._unreadable = None
+        self._scanner.advance(SCAN_FILES)
+        if self._scanner.scanning:
+            return
         self._next_scan = self._clock.now() + self._pace.rescan
         if not self._scanned:
             self._scanned = True
@@ -277,7 +306,7 @@ class Daemon:
         self._outage = self._troubled(self._outage, error, "outage.began")
         self._next_probe = self._clock.now() + self._pace.probe_interval
 
-    def _troubled(self, known: Trouble | None, error: Outage, event: str) -> Trouble:
+    def _troubled(self, known: Trouble | None, error: Outage | TryLater, event: str) -> Trouble:
         """Remember a trouble with the time of its beginning, and tell of it once."""
         if known and known.error.code == error.code:
             return known
@@ -335,15 +364,19 @@ class Daemon:
         self._journal.move((record, record.orphaned(now)) for record in overdue)
 
     def _report(self) -> None:
-        troubles = [trouble.error for trouble in (self._outage, self._unreadable) if trouble]
-        troubles += self._scanner.problems.values()
+        lost = [trouble.error for trouble in (self._inbox_trouble, self._outage) if trouble]
+        troubles = [*lost, *self._scanner.troubles]
         now = self._clock.now()
         if now >= self._next_check:
             self._next_check = now + HEARTBEAT
             self._health = self._watcher.check()
         self._reporter.report(troubles, self._health, self._scanner.last_scan)
 
-    def _finished(self) -> bool:
-        """Say whether a scan has been made and every file has come to a state in which it can stay."""
+    def _is_finished(self) -> ExitCode | None:
+        """Tell how it ended, once a scan was made and every file has come to a state in which it can stay."""
+        if not self._scanned or self._scanner.scanning:
+            return None
         counts = self._inbox.counts()
-        return self._scanned and not self._scanner.scanning and not any(counts[state] for state in PENDING)
+        if any(counts[state] for state in PENDING):
+            return None
+        return ExitCode.SOME_REJECTED if counts[State.REJECTED] else ExitCode.DONE

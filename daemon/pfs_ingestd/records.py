@@ -72,9 +72,9 @@ class FileName:
     visit : `int`
         Number of the visit, which Butler calls exposure.
     arm : `str` or `None`
-        One of ``b r n m``; `None` for a pfsConfig.
+        One of ``b r n m``; `None` for a pfsConfig, and for a raw whose name has a camera that does not exist.
     spectrograph : `int` or `None`
-        1 to 4; `None` for a pfsConfig.
+        1 to 4; `None` as for the arm.
     pfs_design_id : `int` or `None`
         The design a pfsConfig is named after, where its name says so.
     """

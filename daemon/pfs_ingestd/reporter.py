@@ -1,14 +1,14 @@
 """Tells operators and the service manager how it goes, as often as is good."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 import structlog
 
-from pfs_ingestd.errors import ExitCode, IngestdError, TryLater
+from pfs_ingestd.errors import ExitCode, IngestdError, Outage, TryLater
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.ports import Clock, Inbox, Notifier, StatusSink, WatcherHealth
-from pfs_ingestd.records import PENDING
+from pfs_ingestd.records import PENDING, State
 from pfs_ingestd.status import Condition, Phase, Process, ScanCost, Status, summarise
 
 __all__ = ["Reporter"]
@@ -64,6 +64,8 @@ class Reporter:
         self._told: object = None
         self._alive_at = self._told_at
         self._changes = 0
+        self._counts: Mapping[State, int] = {}
+        self._oldest_pending: datetime | None = None
         self._sentence = str(Phase.STARTING)
         self._unwritable = False
 
@@ -110,11 +112,19 @@ class Reporter:
         self._become(Phase.FAILED if failed else Phase.STOPPED, reason)
         self._write(())
 
+    def _count(self) -> None:
+        """Ask the inbox for its numbers; while it does not answer, the last ones stand."""
+        try:
+            self._counts, self._oldest_pending = self._inbox.counts(), self._inbox.oldest(PENDING)
+        except (Outage, TryLater) as error:
+            _log.debug("status.outdated", code=error.code, error=str(error))
+
     def _become(self, phase: Phase, reason: str = "") -> None:
         self._condition = self._condition.become(phase, reason, self._clock.now())
 
     def _write(self, troubles: Sequence[str]) -> None:
         """Write the status; a full disk is no reason to stop ingesting, but is told once."""
+        self._count()
         status = summarise(
             self._condition,
             now=self._clock.now(),
@@ -122,8 +132,8 @@ class Reporter:
             troubles=troubles,
             watchers=self._health,
             scan=self._scan,
-            counts=self._inbox.counts(),
-            oldest_pending=self._inbox.oldest(PENDING),
+            counts=self._counts,
+            oldest_pending=self._oldest_pending,
             last_ingested=self._journal.last_ingested,
             last_rejected=self._journal.last_rejected,
         )

@@ -61,6 +61,7 @@ class Scanner:
         self._listings: Iterator[Listing] | None = None
         self._begun = clock.now()
         self._folders = 0
+        self._outage: Outage | None = None
         self.last_scan: ScanCost | None = None
 
     @property
@@ -69,9 +70,10 @@ class Scanner:
         return self._listings is not None
 
     @property
-    def problems(self) -> Mapping[Path, IngestdError]:
-        """Which folders the last scan could not read, and why."""
-        return self._folder.problems()
+    def troubles(self) -> Sequence[IngestdError]:
+        """What the last scan could not read."""
+        roots = [self._outage] if self._outage else []
+        return [*roots, *self._folder.problems().values()]
 
     def begin(self) -> None:
         """Begin a scan of all watched folders; one that is under way is begun anew."""
@@ -80,22 +82,16 @@ class Scanner:
         self._folders = 0
 
     def advance(self, files: int) -> None:
-        """Go on with the scan, for about so many new files.
-
-        Raises
-        ------
-        Outage
-            If a watched root cannot be read. The scan has then ended; the other roots have been scanned.
-        """
+        """Go on with the scan, for about so many new files."""
         found = 0
         while self._listings is not None and found < files:
             try:
                 listing = next(self._listings, None)
-            except Outage:
-                self._ended()
-                raise
+            except Outage as error:
+                self._end(error)
+                return
             if listing is None:
-                self._ended()
+                self._end(None)
             else:
                 self._folders += 1
                 found += self._compare(listing)
@@ -144,11 +140,17 @@ class Scanner:
         self._journal.move(changes)
         return complete
 
-    def _ended(self) -> None:
+    def _end(self, outage: Outage | None) -> None:
+        """End the scan, which could not read every root if there was an outage; tell of that once."""
         self._listings = None
         now = self._clock.now()
         seconds = (now - self._begun).total_seconds()
         self.last_scan = ScanCost(at=now, seconds=seconds, folders=self._folders)
+        if outage and str(outage) != str(self._outage):
+            _log.error("scan.failed", code=outage.code, error=str(outage))
+        elif self._outage and not outage:
+            _log.info("scan.recovered")
+        self._outage = outage
 
     def _compare(self, listing: Listing) -> int:
         """Look at the names that are new in a folder, and at those that are missing; count the new files."""

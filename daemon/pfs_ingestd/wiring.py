@@ -117,6 +117,7 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
             follow_links=config.watch.follow_links == "files",
         )
         headers = FitsHeaders(corrections=_corrections(environ), workers=config.watch.workers)
+        stack.callback(headers.close)
         journal = Journal(inbox)
         reporter = Reporter(
             inbox=inbox,
@@ -199,6 +200,7 @@ def one_shot(
         )
         stack.callback(repository.close)
         headers = FitsHeaders(corrections=_corrections(environ), workers=options.workers)
+        stack.callback(headers.close)
         ingester = Ingester(folder, headers, repository, clock, patience)
         command = OneShot(
             folder=folder,

@@ -29,11 +29,14 @@ class Night(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.rewritten: set[Path] = set()
         self.rig = Rig(batch_files=3, patience=replace(PATIENCE, max_attempts=1000))
 
     def _arrive(self, path: Path, content: Content, *, partly: bool, hinted: bool) -> None:
         if path in self.rig.folder.files:
             return
+        if self.rig.states().get(path) is State.INGESTED:
+            self.rewritten.add(path)
         self.rig.folder.write(path, content, size=content.size // 2 if partly else None)
         self._say(path, closed=not partly, hinted=hinted)
 
@@ -130,7 +133,7 @@ class Night(RuleBasedStateMachine):
         on_disk = {path: self.rig.states()[path] for path in self.rig.folder.files}
         assert on_disk == {path: self._end(path) for path in on_disk}
         for path, state in on_disk.items():
-            if state is State.INGESTED:
+            if state is State.INGESTED and path not in self.rewritten:
                 record = self.rig.record(path)
                 key = ("raw", record.visit, record.arm, record.spectrograph)
                 artifact = artifacts[key if record.kind is Kind.RAW else ("pfsConfig", record.visit)]
@@ -139,6 +142,8 @@ class Night(RuleBasedStateMachine):
 
     def _end(self, path: Path) -> State:
         file, record = self.rig.folder.files[path], self.rig.record(path)
+        if path in self.rewritten:
+            return State.INGESTED
         if not file.complete or isinstance(file.content.answer, Rejected):
             return State.REJECTED
         if record.kind is Kind.PFS_CONFIG:

@@ -296,6 +296,19 @@ def test_a_deleted_file_is_gone_and_comes_back(rig):
     assert rig.states() == {B1: State.INGESTED}
 
 
+def test_a_file_comes_back_with_its_mount(rig):
+    """A file system that is mounted again shows files again whose folders look unchanged."""
+    rig.folder.write(B1, RAW_B1, size=500)
+    rig.settle(until=timedelta(minutes=1))
+    tree = dict(rig.folder.files), dict(rig.folder.folders)
+    rig.folder.delete(B1.parent)
+    rig.tick(after=timedelta(minutes=1))
+    assert rig.states() == {B1: State.GONE}
+    rig.folder.files, rig.folder.folders = tree
+    rig.tick(after=rig.pace.rescan)
+    assert rig.states() == {B1: State.SEEN}
+
+
 def test_each_change_of_state_is_one_line_of_log(rig):
     """The log tells the whole life of a file, in order, once."""
     rig.folder.write(B1, RAW_B1)
@@ -417,6 +430,27 @@ def test_an_unforeseen_error_is_survived():
         assert rig.daemon.run(once=True) is ExitCode.DONE
     assert rig.states() == {B1: State.INGESTED}
     assert [log["event"] for log in logs if log["log_level"] == "error"] == ["tick.failed"]
+
+
+def test_an_inbox_that_does_not_answer_stops_nothing_for_ever():
+    """The daemon says that its inbox is away, comes back by itself, and leaves no file behind as claimed."""
+    rig = Impatient()
+    rig.folder.write(B1, RAW_B1)
+    replace_, answers = rig.inbox.replace, iter([True, True, False, False])
+
+    def failing(changes):
+        if not next(answers, True):
+            raise Outage(Code.STATE_UNREACHABLE, "the server is down")
+        replace_(changes)
+
+    rig.inbox.replace = failing
+    rig.mailbox.stop_when = lambda: rig.states() == {B1: State.INGESTED}
+    with capture_logs() as logs:
+        assert rig.daemon.run() is ExitCode.DONE
+    events = [log["event"] for log in logs if log["event"].startswith("inbox.")]
+    assert events == ["inbox.lost", "inbox.regained"] * (len(events) // 2)
+    assert "the server is down" in str([status["reason"] for status in rig.status.written])
+    assert rig.states() == {B1: State.INGESTED}
 
 
 def test_a_loop_that_fails_again_and_again_gives_up():

@@ -282,7 +282,7 @@ class WatchedFolder:
         missing = {root: self._problems[root] for root in self._roots if root in self._problems}
         if missing:
             raise Outage(
-                Code.UNREADABLE,
+                Code.ROOT_UNREACHABLE,
                 "; ".join(_unreadable(root, error).message for root, error in missing.items()),
                 hint="see that it is mounted and that the daemon's user may read it",
             ) from next(iter(missing.values()))

@@ -219,13 +219,15 @@ class PfsRaw:
         reference = self._hdus[f"REF_{n}"]
         ratio = self.dimensions.width // reference.shape[1]
         if ratio == 1:
-            return np.subtract(image, _part(reference, bbox), dtype=np.float32)
-        box = bbox or self.bbox
-        first = box.x // ratio
-        covering = Box(first, box.y, -(-(box.x + box.width) // ratio) - first, box.height)
-        spread = np.repeat(_part(reference, covering), ratio, axis=1)
-        start = box.x - first * ratio
-        return np.subtract(image, spread[:, start : start + box.width], dtype=np.float32)
+            spread = _part(reference, bbox)
+        else:
+            box = bbox or self.bbox
+            first = box.x // ratio
+            covering = Box(first, box.y, -(-(box.x + box.width) // ratio) - first, box.height)
+            start = box.x - first * ratio
+            spread = np.repeat(_part(reference, covering), ratio, axis=1)[:, start : start + box.width]
+        corrected: npt.NDArray[np.float32] = np.subtract(image, spread, dtype=np.float32)
+        return corrected
 
     def getExposure(self, bbox: Box | None = None) -> CCDData:  # noqa: N802 (the name that pipelines call)
         """Read the image with its unit, counts, and the header.

@@ -27,7 +27,7 @@ _SQLITE = {
     sqlite3.SQLITE_CONSTRAINT: (StaleRecord, Code.STALE, ""),
     sqlite3.SQLITE_FULL: (Outage, Code.DISK_FULL, "make room on its disk"),
     sqlite3.SQLITE_READONLY: (Outage, Code.READ_ONLY, "make it writable for this user"),
-    sqlite3.SQLITE_IOERR: (Outage, Code.STATE_UNUSABLE, "look at its disk"),
+    sqlite3.SQLITE_IOERR: (Outage, Code.STATE_UNREACHABLE, "look at its disk"),
     sqlite3.SQLITE_CANTOPEN: (Fatal, Code.STATE_UNUSABLE, "create its folder, readable for this user"),
     sqlite3.SQLITE_CORRUPT: (Fatal, Code.STATE_UNUSABLE, "move it away; a new one is made from the folders"),
     sqlite3.SQLITE_NOTADB: (Fatal, Code.STATE_UNUSABLE, "move it away; a new one is made from the folders"),
@@ -38,12 +38,12 @@ _POSTGRESQL = {
     "25006": (Outage, Code.READ_ONLY, "the server is read-only"),
     "53100": (Outage, Code.DISK_FULL, "make room on the server's disk"),
     "55P03": (TryLater, Code.BUSY, "another process is writing to it"),
-    "08": (Outage, Code.STATE_UNUSABLE, "see that the server runs"),
+    "08": (Outage, Code.STATE_UNREACHABLE, "see that the server runs"),
     "23": (StaleRecord, Code.STALE, ""),
     "40": (TryLater, Code.BUSY, "another process is writing to it"),
-    "53": (Outage, Code.STATE_UNUSABLE, "the server has too much to do"),
-    "57": (Outage, Code.STATE_UNUSABLE, "see that the server runs"),
-    "58": (Outage, Code.STATE_UNUSABLE, "look at the server's disk"),
+    "53": (Outage, Code.STATE_UNREACHABLE, "the server has too much to do"),
+    "57": (Outage, Code.STATE_UNREACHABLE, "see that the server runs"),
+    "58": (Outage, Code.STATE_UNREACHABLE, "look at the server's disk"),
 }
 
 

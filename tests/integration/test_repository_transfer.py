@@ -1,0 +1,192 @@
+"""`ButlerRepository` against a real repository: how files get into it, and what becomes of their sources."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from pfs_ingestd.adapters.repository import TRANSFERS
+from pfs_ingestd.errors import Code, TryLater
+from pfs_ingestd.ports import Outcome, Stored
+from repository_files import (
+    ARTIFACT,
+    a_repository,
+    an_exposure,
+    ccd_file,
+    count,
+    get,
+    opener_of,
+    raw_dataset,
+    rows,
+)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return a_repository(tmp_path / "repo")
+
+
+@pytest.fixture
+def incoming(tmp_path):
+    return tmp_path / "incoming"
+
+
+@pytest.fixture
+def opened(root):
+    with opener_of(root) as opener:
+        yield opener
+
+
+@pytest.mark.parametrize("transfer", TRANSFERS)
+def test_every_transfer_mode_means_what_it_means_to_butler(root, incoming, opened, transfer):
+    """Link, copy, move and the others leave source and artifact as Butler documents."""
+    source = ccd_file(incoming / "a.fits")
+    content, inode = source.read_bytes(), source.stat().st_ino
+    artifact = Path(root, ARTIFACT)
+
+    (outcome,) = opened(transfer).ingest([an_exposure(12)], [raw_dataset(source)])
+
+    expected = source if transfer == "direct" else artifact
+    assert Outcome(Stored.STORED, "f09aaead-7359-5a0a-8a9f-f0924fe8576b", expected.as_uri()) == outcome
+    assert expected.read_bytes() == content
+    assert source.exists() is (transfer != "move")
+    same_file = artifact.exists() and artifact.stat().st_ino == inode
+    assert same_file is (transfer not in {"copy", "direct"})
+    assert artifact.is_symlink() is (transfer in {"symlink", "relsymlink"})
+    if transfer == "relsymlink":
+        assert not artifact.readlink().is_absolute()
+    assert get(root, exposure=12, arm="r", spectrograph=1).getImage().shape == (20, 16)
+
+
+@pytest.mark.parametrize("transfer", TRANSFERS)
+def test_a_repeat_is_already_there(root, incoming, opened, transfer):
+    """Whatever the transfer mode, the same file again changes nothing."""
+    source = ccd_file(incoming / "a.fits")
+    (first,) = opened(transfer).ingest([an_exposure(12)], [raw_dataset(source)])
+    if transfer == "move":
+        source = ccd_file(source)
+    before = count(root)
+
+    (again,) = opened(transfer).ingest([], [raw_dataset(source)])
+
+    assert Outcome(Stored.ALREADY_THERE, first.dataset_id, first.where) == again
+    assert before == count(root)
+
+
+def test_only_what_is_the_repositorys_own_has_its_size_recorded(root, incoming, opened):
+    """A linked file may be repaired in place by its owner, and still be read; a copy may not."""
+    for number, transfer in enumerate(("link", "copy"), 1):
+        source = ccd_file(incoming / f"{transfer}.fits", 12, "r", number)
+        opened(transfer).ingest([an_exposure(12)], [raw_dataset(source, 12, "r", number)])
+
+    sizes = {Path(row[1]).name[:13]: row[-1] for row in rows(root, "file_datastore_records")}
+    assert sizes == {"raw_PFS_12_r1": -1, "raw_PFS_12_r2": (incoming / "copy.fits").stat().st_size}
+
+
+def test_copies_are_durable_before_they_are_committed(root, incoming, opened, monkeypatch):
+    """A file that was copied and every folder on the way to it are fsynced while nothing is committed yet."""
+    flushed = []
+    repository = opened("copy")
+    fsync = os.fsync
+
+    def note(descriptor):
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        assert rows(root, "dataset") == []
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    repository.ingest([an_exposure(12)], [raw_dataset(ccd_file(incoming / "a.fits"))])
+
+    artifact = Path(root, ARTIFACT)
+    assert {artifact, *artifact.parents} - set(Path(root).parents) == set(flushed)
+
+
+def test_move_across_file_systems_copies(root, incoming, opened, monkeypatch):
+    """Where no link can be made the file is copied, verified and removed."""
+    source = ccd_file(incoming / "a.fits")
+    content = source.read_bytes()
+
+    def refuse(*_args, **_kwargs):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (outcome,) = opened("move").ingest([an_exposure(12)], [raw_dataset(source)])
+
+    assert outcome.result is Stored.STORED
+    assert Path(root, ARTIFACT).read_bytes() == content
+    assert not source.exists()
+    assert count(root) == ((1, 1, 1), 1)
+
+
+def test_move_removes_what_is_already_there(incoming, opened):
+    """A file whose bytes are stored already is removed, too."""
+    opened("copy").ingest([an_exposure(12)], [raw_dataset(source := ccd_file(incoming / "a.fits"))])
+
+    (outcome,) = opened("move").ingest([], [raw_dataset(source)])
+
+    assert outcome.result is Stored.ALREADY_THERE
+    assert not source.exists()
+
+
+def test_move_keeps_what_conflicts(root, incoming, opened):
+    """A file with other bytes under a taken data ID stays where it is, and so does the stored one."""
+    opened("copy").ingest([an_exposure(12)], [raw_dataset(ccd_file(incoming / "a.fits"))])
+    stored, other = Path(root, ARTIFACT).read_bytes(), ccd_file(incoming / "b.fits", seed=1)
+
+    (outcome,) = opened("move").ingest([], [raw_dataset(other)])
+
+    assert outcome.result is Stored.CONFLICT
+    assert other.exists()
+    assert Path(root, ARTIFACT).read_bytes() == stored
+
+
+@pytest.mark.parametrize("earlier", ["symlink", "relsymlink", "direct"])
+def test_move_keeps_what_the_repository_leads_to(root, incoming, opened, earlier):
+    """A file that the stored artifact is, or is a symlink to, is the only one there is."""
+    source = ccd_file(incoming / "a.fits")
+    opened(earlier).ingest([an_exposure(12)], [raw_dataset(source)])
+
+    (outcome,) = opened("move").ingest([], [raw_dataset(source)])
+
+    assert outcome.result is Stored.ALREADY_THERE
+    assert source.exists()
+    assert get(root, exposure=12, arm="r", spectrograph=1).getImage().shape == (20, 16)
+
+
+def test_move_keeps_the_artifact_itself(root, incoming, opened):
+    """A file that is found inside of the repository is not removed from it."""
+    opened("copy").ingest([an_exposure(12)], [raw_dataset(ccd_file(incoming / "a.fits"))])
+    artifact = Path(root, ARTIFACT)
+
+    (outcome,) = opened("move").ingest([], [raw_dataset(artifact)])
+
+    assert outcome.result is Stored.ALREADY_THERE
+    assert artifact.exists()
+
+
+def test_move_keeps_the_source_when_nothing_is_committed(root, incoming, opened):
+    """When the transaction fails the file is still where it was, and nowhere else."""
+    good, bad = ccd_file(incoming / "a.fits"), incoming / "b.fits"
+
+    with pytest.raises(TryLater):
+        opened("move").ingest([an_exposure(12)], [raw_dataset(good), raw_dataset(bad, 12, "b", 1)])
+
+    assert good.exists()
+    assert count(root) == ((0, 0, 0), 0)
+
+
+def test_move_says_when_it_cannot_remove(root, incoming, opened, monkeypatch):
+    """A source that cannot be removed is reported; what is stored stays stored."""
+    source = ccd_file(incoming / "a.fits")
+
+    def refuse(*_args, **_kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    repository = opened("move")
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(TryLater, match="is stored, but cannot be removed") as caught:
+        repository.ingest([an_exposure(12)], [raw_dataset(source)])
+
+    assert caught.value.code is Code.STORE_FAILED
+    assert count(root) == ((1, 1, 1), 1)
