@@ -1,7 +1,8 @@
 """What commands do beside a daemon that may be running: read its status, its inbox, and write to it."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from pfs_ingestd.adapters.inbox import SqlInbox, open_inbox
@@ -9,9 +10,9 @@ from pfs_ingestd.adapters.status_file import StatusFile
 from pfs_ingestd.adapters.system import Holder, InstanceLock, SystemClock
 from pfs_ingestd.config import Config
 from pfs_ingestd.errors import StaleRecord
-from pfs_ingestd.records import FileRecord, State
+from pfs_ingestd.records import FileRecord, IllegalMove, State
 
-__all__ = ["count_files", "read_status", "retry_files", "select_files"]
+__all__ = ["count_files", "read_status", "retry_files", "select_files", "skip_files"]
 
 
 def read_status(config: Config) -> tuple[Mapping[str, object], Holder | None]:
@@ -51,25 +52,49 @@ def retry_files(
     -------
     retried : `~collections.abc.Sequence` [`FileRecord`]
         Their new records.
-    unknown : `~collections.abc.Sequence` [`~pathlib.Path`]
-        Paths that are not in the inbox.
+    others : `~collections.abc.Sequence` [`~pathlib.Path`]
+        Paths that are not in the inbox, or are being ingested at this moment.
     """
     if not paths and not states:
         states = {State.REJECTED}
+    return _change(config, FileRecord.retried, paths=paths, states=states, visits=visits)
+
+
+def skip_files(config: Config, paths: Collection[Path]) -> tuple[Sequence[FileRecord], Sequence[Path]]:
+    """Leave files out until they change or are retried, beside a daemon that may be running.
+
+    Returns
+    -------
+    skipped : `~collections.abc.Sequence` [`FileRecord`]
+        Their new records.
+    others : `~collections.abc.Sequence` [`~pathlib.Path`]
+        Paths that are not in the inbox, are being ingested at this moment, or are in the repository.
+    """
+    return _change(config, FileRecord.skipped, paths=paths)
+
+
+def _change(
+    config: Config,
+    move: Callable[[FileRecord, datetime], FileRecord],
+    *,
+    paths: Collection[Path] = (),
+    states: Collection[State] = (),
+    visits: Collection[int] = (),
+) -> tuple[Sequence[FileRecord], Sequence[Path]]:
+    """Move the records that an operator means; tell which moved, and which of the paths did not."""
     now = SystemClock().now()
-    retried = []
+    moved = []
     with _inbox(config, read_only=False) as inbox:
-        records = list(inbox.select(states=states or None, visits=visits or None, paths=paths or None))
-        for record in records:
-            if record.state is State.INGESTING:
-                continue
+        records = inbox.select(states=states or None, visits=visits or None, paths=paths or None)
+        for record in list(records):
             try:
-                inbox.replace([(record, record.retried(now))])
-            except StaleRecord:
+                successor = move(record, now)
+                inbox.replace([(record, successor)])
+            except (IllegalMove, StaleRecord):
                 continue
-            retried.append(record)
-        known = inbox.find(paths)
-    return retried, [path for path in paths if path not in known]
+            moved.append(successor)
+    done = {record.path for record in moved}
+    return moved, [path for path in paths if path not in done]
 
 
 def count_files(config: Config) -> Mapping[State, int]:

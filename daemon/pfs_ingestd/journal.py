@@ -22,6 +22,7 @@ _EVENTS: Mapping[State, tuple[int, str]] = {
     State.INGESTED: (logging.INFO, "file.ingested"),
     State.ORPHANED: (logging.INFO, "file.orphaned"),
     State.REJECTED: (logging.ERROR, "file.rejected"),
+    State.SKIPPED: (logging.INFO, "file.skipped"),
     State.GONE: (logging.INFO, "file.vanished"),
 }
 

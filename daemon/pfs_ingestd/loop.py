@@ -140,6 +140,7 @@ class Daemon:
         self._recovery_due = True
         self._next_due: datetime | None = None
         self._finished: ExitCode | None = None
+        self._failed_fast: FileRecord | None = None
         self._failures = 0
 
     def run(self, *, once: bool = False) -> ExitCode:
@@ -159,8 +160,9 @@ class Daemon:
             self._end(ExitCode.BUG, str(error))
             raise
         reason = ""
-        if code is ExitCode.FAILED_FAST and (rejected := self._journal.last_rejected):
-            reason = f"{path_text(rejected.path)}: {rejected.error}"
+        if self._failed_fast:
+            path = path_text(self._failed_fast.path)
+            reason = f"{path}: {self._failed_fast.error}; retry or skip it, then start again"
         elif code is ExitCode.TRY_AGAIN:
             reason = "; ".join(str(t.error) for t in (self._inbox_trouble, self._outage) if t)
         self._end(code, reason)
@@ -195,12 +197,16 @@ class Daemon:
         _log.info("daemon.stopped", exit_code=int(code), reason=reason)
 
     def _serve(self, *, once: bool) -> ExitCode:
+        if self._pace.fail_fast and (rejected := next(self._inbox.in_state({State.REJECTED}), None)):
+            self._failed_fast = rejected
+            return ExitCode.FAILED_FAST
         while True:
             messages = self._messages()
             if Stop.STOP in messages:
                 return ExitCode.DONE
             self._guarded_tick(messages)
             if self._pace.fail_fast and self._journal.last_rejected:
+                self._failed_fast = self._journal.last_rejected
                 return ExitCode.FAILED_FAST
             if once and (self._outage or self._inbox_trouble):
                 return ExitCode.TRY_AGAIN

@@ -16,12 +16,17 @@ __all__ = [
     "PENDING",
     "FileName",
     "FileRecord",
+    "IllegalMove",
     "Kind",
     "Sighting",
     "State",
     "path_text",
     "text_path",
 ]
+
+
+class IllegalMove(ValueError):
+    """A file cannot go from the state it is in to the state asked for."""
 
 
 class Kind(StrEnum):
@@ -40,20 +45,22 @@ class State(StrEnum):
     WAITING = "waiting"  # its exposure record; the visit's first raw, or policy.overdue -> orphaned
     INGESTED = "ingested"  # nothing; a later change of the file is flagged
     ORPHANED = "orphaned"  # nothing; the visit's first raw still wakes it
-    REJECTED = "rejected"  # a person (`retry`), or a change of the file
+    REJECTED = "rejected"  # a person (`retry` or `skip`), or a change of the file
+    SKIPPED = "skipped"  # nothing: a person does not want it; a change of the file makes it another
     GONE = "gone"  # nothing, unless the file comes back; policy.notice
 
 
 MOVES: Mapping[State, frozenset[State]] = {
-    State.SEEN: frozenset({State.SEEN, State.READY, State.REJECTED, State.GONE}),
-    State.READY: frozenset({State.SEEN, State.INGESTING, State.GONE}),
+    State.SEEN: frozenset({State.SEEN, State.READY, State.REJECTED, State.SKIPPED, State.GONE}),
+    State.READY: frozenset({State.SEEN, State.INGESTING, State.SKIPPED, State.GONE}),
     State.INGESTING: frozenset(
         {State.SEEN, State.READY, State.WAITING, State.INGESTED, State.REJECTED, State.GONE}
     ),
-    State.WAITING: frozenset({State.SEEN, State.READY, State.ORPHANED, State.GONE}),
+    State.WAITING: frozenset({State.SEEN, State.READY, State.ORPHANED, State.SKIPPED, State.GONE}),
     State.INGESTED: frozenset({State.SEEN, State.INGESTED}),
-    State.ORPHANED: frozenset({State.SEEN, State.READY, State.GONE}),
-    State.REJECTED: frozenset({State.SEEN, State.GONE}),
+    State.ORPHANED: frozenset({State.SEEN, State.READY, State.SKIPPED, State.GONE}),
+    State.REJECTED: frozenset({State.SEEN, State.SKIPPED, State.GONE}),
+    State.SKIPPED: frozenset({State.SEEN, State.SKIPPED, State.GONE}),
     State.GONE: frozenset({State.SEEN}),
 }
 
@@ -170,11 +177,11 @@ class FileRecord:
 
         Raises
         ------
-        ValueError
+        IllegalMove
             If there is no such move.
         """
         if state not in MOVES[self.state]:
-            raise ValueError(f"a file cannot go from {self.state} to {state}: {self.path}")
+            raise IllegalMove(f"a file cannot go from {self.state} to {state}: {self.path}")
         return replace(self, state=state, updated=now)
 
     def resembles(self, sighting: Sighting) -> bool:
@@ -234,6 +241,10 @@ class FileRecord:
     def rejected(self, error: IngestdError, now: datetime) -> Self:
         """Be parked until a person or a change of the file wakes it."""
         return replace(self.to(State.REJECTED, now), not_before=None, code=error.code, error=str(error))
+
+    def skipped(self, now: datetime) -> Self:
+        """Be left out because a person wants it so; what was wrong with it stays on the record."""
+        return replace(self.to(State.SKIPPED, now), not_before=None)
 
     def vanished(self, now: datetime) -> Self:
         """Be gone from the folder before it could be ingested."""

@@ -400,7 +400,7 @@ def test_once_gives_up_on_an_outage():
 
 
 def test_fail_fast_stops_at_the_first_rejection_and_resumes():
-    """The batch is put away, the exit code is 3, the status names the file; the next start goes on."""
+    """The batch is put away, exit code 3, the status names the file; it goes on when a person has decided."""
     rig = Impatient(fail_fast=True)
     rig.folder.write(B1, Content(answer=Rejected(Code.MISSING_CARD, "W_VISIT is missing")))
     rig.folder.write(R1, RAW_R1)
@@ -410,8 +410,12 @@ def test_fail_fast_stops_at_the_first_rejection_and_resumes():
     assert str(B1) in str(last["reason"])
     assert "W_VISIT is missing" in str(last["reason"])
     rig.restart()
-    assert rig.daemon.run(once=True) is ExitCode.SOME_REJECTED
-    assert rig.states() == {B1: State.REJECTED, R1: State.INGESTED}
+    assert rig.daemon.run(once=True) is ExitCode.FAILED_FAST
+    record = rig.record(B1)
+    rig.inbox.replace([(record, record.skipped(rig.clock.now()))])
+    rig.restart()
+    assert rig.daemon.run(once=True) is ExitCode.DONE
+    assert rig.states() == {B1: State.SKIPPED, R1: State.INGESTED}
 
 
 def test_an_unforeseen_error_is_survived():

@@ -65,7 +65,9 @@ def test_an_old_file_is_read_at_once_and_is_not_live():
     assert (seen.not_before, seen.live) == (None, False)
 
 
-@pytest.mark.parametrize("state", [State.SEEN, State.READY, State.WAITING, State.ORPHANED, State.REJECTED])
+@pytest.mark.parametrize(
+    "state", [State.SEEN, State.READY, State.WAITING, State.ORPHANED, State.REJECTED, State.SKIPPED]
+)
 def test_a_changed_file_starts_again(state):
     """Other content under the same name is another file, with all its attempts."""
     old = record(state, attempts=3, code="x", error="y")

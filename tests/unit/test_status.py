@@ -84,6 +84,7 @@ def test_the_status_says_all_there_is():
             "ingested": 30,
             "orphaned": 0,
             "rejected": 0,
+            "skipped": 0,
             "gone": 0,
         },
         "pending": {"files": 3, "oldest": "2026-11-22T09:55:00.000+00:00", "oldest_age_seconds": 300.0},

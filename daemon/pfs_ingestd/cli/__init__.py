@@ -15,6 +15,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "status": ("operator", "status"),
     "list": ("operator", "list_files"),
     "retry": ("operator", "retry"),
+    "skip": ("operator", "skip"),
     "check-config": ("operator", "check_config_file"),
     "ingest-raws": ("ingest", "ingest_raws"),
     "ingest-pfs-config": ("ingest", "ingest_pfs_config"),

@@ -9,11 +9,11 @@ import click
 from pfs_ingestd.cli.options import config_option, json_option
 from pfs_ingestd.cli.output import exits, print_json, print_table
 from pfs_ingestd.config import check_config, load_config
-from pfs_ingestd.desk import read_status, retry_files, select_files
+from pfs_ingestd.desk import read_status, retry_files, select_files, skip_files
 from pfs_ingestd.errors import ExitCode
 from pfs_ingestd.records import FileRecord, State, path_text
 
-__all__ = ["check_config_file", "list_files", "retry", "status"]
+__all__ = ["check_config_file", "list_files", "retry", "skip", "status"]
 
 _state_option = click.option(
     "--state",
@@ -97,14 +97,21 @@ def retry(config_file: Path, paths: Sequence[Path], states: Sequence[str], visit
     Without PATHS and --state: those that were rejected.
     """
     config = load_config(config_file, os.environ)
-    wanted = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 (links are part of a path's name)
-    retried, unknown = retry_files(
-        config, paths=wanted, states=[State(state) for state in states], visits=visits
+    retried, others = retry_files(
+        config, paths=_absolute(paths), states=[State(state) for state in states], visits=visits
     )
-    for path in unknown:
-        click.echo(f"not in the inbox: {path_text(path)}", err=True)
-    click.echo(f"{len(retried)} file{'' if len(retried) == 1 else 's'} to be tried again")
-    return ExitCode.SOME_REJECTED if unknown else ExitCode.DONE
+    return _summary(retried, others, "to be tried again")
+
+
+@click.command()
+@config_option
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@exits
+def skip(config_file: Path, paths: Sequence[Path]) -> ExitCode:
+    """Leave files out: they are neither tried nor counted as rejected until they change or are retried."""
+    config = load_config(config_file, os.environ)
+    skipped, others = skip_files(config, _absolute(paths))
+    return _summary(skipped, others, "skipped")
 
 
 @click.command("check-config")
@@ -119,6 +126,17 @@ def check_config_file(config_file: Path) -> ExitCode:
         return ExitCode.CONFIGURATION
     click.echo(f"{config_file}: no problems")
     return ExitCode.DONE
+
+
+def _absolute(paths: Sequence[Path]) -> Sequence[Path]:
+    return [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 (links are part of a path's name)
+
+
+def _summary(moved: Sequence[FileRecord], others: Sequence[Path], what: str) -> ExitCode:
+    for path in others:
+        click.echo(f"not in the inbox, or not to be moved now: {path_text(path)}", err=True)
+    click.echo(f"{len(moved)} file{'' if len(moved) == 1 else 's'} {what}")
+    return ExitCode.SOME_REJECTED if others else ExitCode.DONE
 
 
 def _facts(record: FileRecord) -> dict[str, object]:
