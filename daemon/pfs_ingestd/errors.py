@@ -8,6 +8,7 @@ __all__ = [
     "Fatal",
     "Incomplete",
     "IngestdError",
+    "Interrupted",
     "Outage",
     "Rejected",
     "StaleRecord",
@@ -120,3 +121,7 @@ class Fatal(IngestdError):
 
 class StaleRecord(IngestdError):
     """A record was changed by someone else between being read and being replaced."""
+
+
+class Interrupted(BaseException):
+    """The daemon was asked to stop a while ago, and whatever it is still at has to be given up now."""

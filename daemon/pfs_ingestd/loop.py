@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from pfs_ingestd.errors import Code, ExitCode, Fatal, IngestdError, Outage, TryLater
+from pfs_ingestd.errors import Code, ExitCode, Fatal, IngestdError, Interrupted, Outage, TryLater
 from pfs_ingestd.ingester import Ingester, ReadFile
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.policy import Patience, batch, spent
@@ -156,6 +156,9 @@ class Daemon:
             self._watcher.start(self._mailbox.put)
         try:
             code = self._serve(once=once)
+        except Interrupted:
+            _log.warning("daemon.interrupted")
+            code = ExitCode.DONE
         except Fatal as error:
             self._end(ExitCode.BUG, str(error))
             raise
@@ -338,9 +341,11 @@ class Daemon:
             return
         try:
             successors = self._ingester.ingest(claimed, read)
-        except Outage as error:
+        except (Outage, Interrupted) as error:
             now = self._clock.now()
             self._journal.move((record, record.put_back(now)) for record in claimed)
+            if isinstance(error, Interrupted):
+                raise
             self._pause(error)
             return
         moved = self._journal.move(zip(claimed, successors, strict=True))

@@ -22,6 +22,7 @@ from pfs_ingestd.adapters.system import (
     SystemClock,
     SystemdNotifier,
     post_on_signals,
+    stop_posting,
 )
 from pfs_ingestd.adapters.watcher import InotifyWatcher, PollWatcher, Watchers
 from pfs_ingestd.config import Config, problems
@@ -107,6 +108,7 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
         stack.callback(repository.close)
         mailbox: SimpleQueue[Message] = SimpleQueue()
         post_on_signals(mailbox)
+        stack.callback(stop_posting)
         clock = SystemClock()
         patience = _patience(config)
         roots = _roots(config)

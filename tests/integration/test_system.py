@@ -12,7 +12,14 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from pfs_ingestd.adapters.system import Holder, InstanceLock, SystemClock, SystemdNotifier, post_on_signals
+from pfs_ingestd.adapters.system import (
+    Holder,
+    InstanceLock,
+    SystemClock,
+    SystemdNotifier,
+    post_on_signals,
+    stop_posting,
+)
 from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.ports import Stop
 
@@ -60,9 +67,12 @@ def holder(tmp_path):
 
 @pytest.fixture
 def handlers():
-    """Put the signal handlers back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    """Put the signal handlers back, and the timer, which pytest's time-out uses, too."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    timer = signal.setitimer(signal.ITIMER_REAL, 0)
     yield
+    signal.setitimer(signal.ITIMER_REAL, *timer)
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -148,6 +158,32 @@ def test_a_signal_posts_stop(number):
     post_on_signals(mailbox)
     os.kill(os.getpid(), number)
     assert mailbox.get(timeout=5) is Stop.STOP
+
+
+def test_a_signal_that_is_not_heeded_interrupts():
+    """What is still at work when the patience is over is interrupted, wherever it is."""
+    script = """
+import os, queue, signal, time
+from pfs_ingestd.adapters.system import post_on_signals
+from pfs_ingestd.errors import Interrupted
+post_on_signals(queue.SimpleQueue(), patience=0.1)
+os.kill(os.getpid(), signal.SIGTERM)
+try:
+    time.sleep(30)
+except Interrupted:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)  # noqa: S603 (our own interpreter)
+    assert done.stdout == "interrupted\n"
+
+
+@pytest.mark.usefixtures("handlers")
+def test_signals_are_left_to_the_system_again():
+    """After the daemon is taken apart nothing interrupts any more."""
+    post_on_signals(queue.SimpleQueue())
+    stop_posting()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
 def test_a_second_process_is_refused_and_told_of_the_first(holder, tmp_path):

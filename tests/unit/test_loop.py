@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from fakes import ROOT, Content, config_header, config_path, raw_header, raw_path
-from pfs_ingestd.errors import Code, ExitCode, Fatal, Incomplete, Outage, Rejected, TryLater
+from pfs_ingestd.errors import Code, ExitCode, Fatal, Incomplete, Interrupted, Outage, Rejected, TryLater
 from pfs_ingestd.ports import Blind, Hint, Stop
 from pfs_ingestd.records import State
 from rig import Crash, Impatient, Rig
@@ -363,6 +363,19 @@ def test_run_stops_when_asked(rig):
     assert rig.notifier.said[-1] == "stopping"
     assert [status["state"] for status in rig.status.written[-2:]] == ["stopping", "stopped"]
     assert not rig.watcher.running
+
+
+def test_a_batch_that_takes_too_long_to_stop_is_put_back():
+    """Interrupted in the middle of a batch, the daemon puts it back uncharged and ends as asked."""
+    rig = Impatient()
+    rig.folder.write(B1, RAW_B1)
+
+    def endless(exposures, datasets):
+        raise Interrupted
+
+    rig.repository.ingest = endless
+    assert rig.daemon.run() is ExitCode.DONE
+    assert (rig.record(B1).state, rig.record(B1).attempts) == (State.READY, 0)
 
 
 def test_once_waits_for_what_settles_and_leaves_what_waits():

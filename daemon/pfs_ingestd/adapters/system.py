@@ -14,10 +14,13 @@ from pathlib import Path
 
 import structlog
 
-from pfs_ingestd.errors import Code, Fatal
+from pfs_ingestd.errors import Code, Fatal, Interrupted
 from pfs_ingestd.ports import Mailbox, Stop
 
-__all__ = ["Holder", "InstanceLock", "SystemClock", "SystemdNotifier", "post_on_signals"]
+__all__ = ["Holder", "InstanceLock", "SystemClock", "SystemdNotifier", "post_on_signals", "stop_posting"]
+
+STOP_PATIENCE = 7.0
+"""Seconds that a batch may take to its end after a signal: operators expect the daemon gone within ten."""
 
 _LONGEST_STATUS = 500
 
@@ -92,14 +95,40 @@ class SystemdNotifier:
             self._failing = False
 
 
-def post_on_signals(mailbox: Mailbox) -> None:
-    """From now on SIGTERM and SIGINT post `Stop.STOP`, and do nothing else."""
+def post_on_signals(mailbox: Mailbox, *, patience: float = STOP_PATIENCE) -> None:
+    """From now on SIGTERM and SIGINT post `Stop.STOP`; should that not be heeded in time, they interrupt.
+
+    Parameters
+    ----------
+    mailbox : `Mailbox`
+        Where to post.
+    patience : `float`, optional
+        Seconds from the first signal until `Interrupted` is raised in the main thread, wherever it is then.
+    """
+
+    stopping = False
 
     def post(_number: int, _frame: object) -> None:
+        nonlocal stopping
         mailbox.put(Stop.STOP)
+        if not stopping:
+            stopping = True
+            signal.setitimer(signal.ITIMER_REAL, patience)
 
+    def interrupt(_number: int, _frame: object) -> None:
+        raise Interrupted
+
+    signal.signal(signal.SIGALRM, interrupt)
     signal.signal(signal.SIGTERM, post)
     signal.signal(signal.SIGINT, post)
+
+
+def stop_posting() -> None:
+    """Leave signals to the system again, and interrupt nothing more."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number in (signal.SIGALRM, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True, slots=True)

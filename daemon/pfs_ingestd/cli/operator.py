@@ -65,7 +65,8 @@ def list_files(
 ) -> ExitCode:
     """List the files that the daemon knows, with their states and reasons."""
     config = load_config(config_file, os.environ)
-    records = select_files(config, states=[State(state) for state in states], visits=visits)
+    found = select_files(config, states=[State(state) for state in states], visits=visits)
+    records = sorted(found, key=lambda record: (record.visit, record.path))
     if as_json:
         print_json([_facts(record) for record in records])
         return ExitCode.DONE

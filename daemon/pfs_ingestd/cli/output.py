@@ -3,18 +3,17 @@
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ParamSpec
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
 from pfs_ingestd.errors import Code, ExitCode, Fatal, IngestdError, Outage, TryLater
 
-__all__ = ["console", "exits", "print_error", "print_json", "print_table", "progress_bars"]
+__all__ = ["exits", "print_error", "print_json", "print_table", "progress_bars"]
 
 P = ParamSpec("P")
 
@@ -24,11 +23,6 @@ _EXITS: Mapping[Code, ExitCode] = {
 }
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Make a console that writes text as it is: file names are not markup, and are not wrapped in a pipe."""
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
-
-
 def progress_bars() -> Progress:
     """Make progress bars on standard error, if that is a terminal."""
     return Progress(
@@ -36,7 +30,7 @@ def progress_bars() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=console(stderr=True),
+        console=Console(stderr=True),
         disable=not sys.stderr.isatty(),
     )
 
@@ -68,17 +62,20 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def print_table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Print a table for people; on a pipe it is as wide as it needs to be."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    output = console()
-    if not output.is_terminal:
-        output.width = max(output.measure(table).maximum, 1)
-    output.print(table)
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table for people, as wide as it needs to be: a path that is folded cannot be copied."""
+    lines = [[_cell(value) for value in row] for row in (columns, *rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for number, line in enumerate(lines):
+        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
+        text = "  ".join(padded).rstrip()
+        click.echo(text if number else click.style(text, bold=True))
+
+
+def _cell(value: object) -> str:
+    """Write a value as one line that does not steer the terminal."""
+    text = "" if value is None else str(value)
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _exit_code(error: IngestdError) -> ExitCode:
