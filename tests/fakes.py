@@ -166,10 +166,12 @@ class FakeInbox:
             record for record in self._in(states) if record.kind is Kind.PFS_CONFIG and record.visit in visits
         ]
 
-    def in_state(self, states: Collection[State]) -> Iterator[FileRecord]:
+    def in_state(self, states: Collection[State], *, since: datetime | None = None) -> Iterator[FileRecord]:
         """Go through all records in some states, state by state, in the order of their arrival."""
         for state in sorted(states):
-            yield from sorted(self._in({state}), key=lambda record: record.steady_since)
+            for record in sorted(self._in({state}), key=lambda record: record.steady_since):
+                if since is None or record.steady_since >= since:
+                    yield record
 
     def counts(self) -> Mapping[State, int]:
         """Count the records in each state."""

@@ -9,7 +9,7 @@ from pfs_ingestd.adapters.inbox import SqlInbox, open_inbox
 from pfs_ingestd.adapters.status_file import StatusFile
 from pfs_ingestd.adapters.system import Holder, InstanceLock, SystemClock
 from pfs_ingestd.config import Config
-from pfs_ingestd.errors import StaleRecord
+from pfs_ingestd.errors import Code, StaleRecord, Vanished
 from pfs_ingestd.records import FileRecord, IllegalMove, State
 
 __all__ = ["count_files", "read_status", "retry_files", "select_files", "skip_files"]
@@ -31,7 +31,13 @@ def read_status(config: Config) -> tuple[Mapping[str, object], Holder | None]:
 def select_files(
     config: Config, *, states: Collection[State], visits: Collection[int]
 ) -> Sequence[FileRecord]:
-    """Get the records that an operator asks for, beside a daemon that may be running; empty means all."""
+    """Get the records that an operator asks for, beside a daemon that may be running; empty means all.
+
+    Raises
+    ------
+    Vanished
+        If no daemon has run yet.
+    """
     with _inbox(config, read_only=True) as inbox:
         return list(inbox.select(states=states or None, visits=visits or None))
 
@@ -105,6 +111,9 @@ def count_files(config: Config) -> Mapping[State, int]:
 
 @contextmanager
 def _inbox(config: Config, *, read_only: bool) -> Iterator[SqlInbox]:
+    file = config.state.database.file
+    if file and not file.exists():
+        raise Vanished(Code.VANISHED, f"there is no inbox at {file}", hint="no daemon has run here yet")
     inbox = open_inbox(config.state.database.url, read_only=read_only)
     try:
         yield inbox

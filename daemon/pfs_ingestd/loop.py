@@ -39,6 +39,9 @@ BLIND_GAP = timedelta(seconds=5)
 SCAN_FILES = 1000
 """About how many new files a scan may bring in one tick."""
 
+RECHECK_FILES = 100
+"""How many ingested files are looked at again in one tick."""
+
 MAX_FAILURES = 10
 """How many ticks may fail in a row before the daemon gives up and lets systemd start it afresh."""
 
@@ -186,6 +189,8 @@ class Daemon:
             self._next_scan = min(self._next_scan, self._last_scan + BLIND_GAP)
         self._scan()
         self._busy = self._scanner.scanning
+        if not self._busy:
+            self._scanner.recheck(RECHECK_FILES)
         if self._reachable():
             self._work()
         self._give_up_waiting()

@@ -111,8 +111,10 @@ def judged(
         return record.rejected(answer, now)
     age = now - record.steady_since
     if age >= patience.incomplete_after:
-        code = Code.TRUNCATED if isinstance(answer, Incomplete) else Code.UNREADABLE
         hint = "the file is looked at again if it changes; to try it as it is, retry it"
+        code = Code.UNREADABLE
+        if isinstance(answer, Incomplete):
+            code, hint = Code.TRUNCATED, answer.hint or hint
         return record.rejected(
             Rejected(code, f"still so after {_spell(age)}: {answer.message}", hint=hint), now
         )

@@ -292,8 +292,8 @@ class Inbox(Protocol):
     def of_visits(self, visits: Collection[int], states: Collection[State]) -> Sequence[FileRecord]:
         """Get the pfsConfig records of some visits in some states."""
 
-    def in_state(self, states: Collection[State]) -> Iterator[FileRecord]:
-        """Go through all records in some states."""
+    def in_state(self, states: Collection[State], *, since: datetime | None = None) -> Iterator[FileRecord]:
+        """Go through all records in some states, those only that arrived since a time if one is given."""
 
     def counts(self) -> Mapping[State, int]:
         """Count the records in each state; every state has an entry."""

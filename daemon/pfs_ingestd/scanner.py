@@ -1,6 +1,9 @@
 """Hints and scans in, records of what is new, changed or complete out."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -15,7 +18,22 @@ from pfs_ingestd.status import ScanCost
 
 __all__ = ["Scanner"]
 
+# Writers have been seen to come back to a file minutes after it was closed, repair tools a day later. All of
+# it must stay far below the few hundred files a second that a file server can tell of.
+AGAIN = (
+    (timedelta(minutes=15), timedelta(seconds=10)),
+    (timedelta(days=2), timedelta(hours=1)),
+)
+"""How long ago an ingested file arrived at most, and how often it is looked at again then."""
+
 _log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Again:
+    age: timedelta
+    every: timedelta
+    due: datetime
 
 
 class Scanner:
@@ -62,6 +80,8 @@ class Scanner:
         self._begun = clock.now()
         self._folders = 0
         self._outage: Outage | None = None
+        self._rechecks: Iterator[FileRecord] = iter(())
+        self._again = [_Again(*again, due=clock.now() + again[1]) for again in AGAIN]
         self.last_scan: ScanCost | None = None
 
     @property
@@ -103,6 +123,25 @@ class Scanner:
             for path in self._folder.beneath(hint.path):
                 closed[path] = closed.get(path, False) or hint.closed
         self._look(closed)
+
+    def recheck(self, limit: int) -> None:
+        """Look again at files that were ingested not long ago: one may have been rewritten in place.
+
+        No folder tells of that. What arrived in the last quarter of an hour is looked at every ten seconds,
+        what arrived in the last two days every hour; older files are left to an audit.
+
+        Parameters
+        ----------
+        limit : `int`
+            How many files to look at.
+        """
+        now = self._clock.now()
+        for again in self._again:
+            if now >= again.due:
+                again.due = now + again.every
+                self._rechecks = self._inbox.in_state({State.INGESTED}, since=now - again.age)
+        live = (record.path for record in self._rechecks if record.live)
+        self._look(dict.fromkeys(itertools.islice(live, limit), False))
 
     def settle(self, limit: int) -> Mapping[Path, ReadFile]:
         """Read the seen files that are at rest; those that are complete become ready.

@@ -284,6 +284,32 @@ def test_a_change_after_ingestion_is_flagged_and_leaves_the_dataset(rig):
     assert [log["event"] for log in logs] == ["file.changed"]
 
 
+@pytest.mark.parametrize("after", [timedelta(seconds=20), timedelta(hours=30)])
+def test_a_file_rewritten_in_place_is_noticed_without_a_hint(rig, after):
+    """No folder tells of a rewritten file; it is found by looking again at what arrived not long ago."""
+    rig.folder.write(B1, RAW_B1)
+    rig.tick(Hint(B1, closed=True))
+    rig.tick(after=after)
+    assert rig.record(B1).changed is None
+    rig.folder.write(B1, replace(RAW_B1, size=999))
+    rig.tick(after=timedelta(seconds=10))
+    rig.tick(after=timedelta(hours=1))
+    assert "size 1000 -> 999" in rig.record(B1).changed
+
+
+def test_settled_files_are_left_alone(rig):
+    """An archive costs no looks: only what arrived under our eyes, and not long ago, is looked at again."""
+    rig.folder.write(B1, RAW_B1)
+    rig.tick(Hint(B1, closed=True))
+    rig.tick(after=timedelta(days=3))
+    looks = []
+    look = rig.folder.look
+    rig.folder.look = lambda path: (looks.append(path), look(path))[1]
+    rig.tick(after=timedelta(hours=2))
+    rig.tick(after=timedelta(hours=2))
+    assert looks == []
+
+
 def test_a_deleted_file_is_gone_and_comes_back(rig):
     """A file that is deleted before it was ingested leaves a trace, and may come back."""
     rig.folder.write(B1, RAW_B1, size=500)
@@ -370,7 +396,7 @@ def test_a_batch_that_takes_too_long_to_stop_is_put_back():
     rig = Impatient()
     rig.folder.write(B1, RAW_B1)
 
-    def endless(exposures, datasets):
+    def endless(*_):
         raise Interrupted
 
     rig.repository.ingest = endless
