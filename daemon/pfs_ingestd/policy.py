@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from pfs_ingestd.errors import Code, Incomplete, IngestdError, Rejected, TryLater, Vanished
+from pfs_ingestd.errors import Code, Incomplete, IngestdError, Outage, Rejected, TryLater, Vanished
 from pfs_ingestd.records import FileRecord, Sighting, State
 
 __all__ = ["LIVE_AGE", "REST_AGE", "Patience", "batch", "failed", "judged", "noticed", "spent"]
@@ -20,6 +20,9 @@ ALONE_AFTER = 2
 """Attempts after which a file is no longer put in a batch with others."""
 
 MAX_LOOK_INTERVAL = timedelta(minutes=1)
+
+AWAY_INTERVAL = timedelta(seconds=2)
+"""How soon a file is looked at again that is away together with its folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +112,8 @@ def judged(
         return record.vanished(now)
     if isinstance(answer, Rejected):
         return record.rejected(answer, now)
+    if isinstance(answer, Outage):
+        return record.looked_at(again=now + AWAY_INTERVAL, error=None, now=now)
     age = now - record.steady_since
     if age >= patience.incomplete_after:
         hint = "the file is looked at again if it changes; to try it as it is, retry it"
@@ -144,6 +149,9 @@ def failed(
         return record.vanished(now)
     if isinstance(error, Incomplete):
         return record.looked_at(again=now, error=error, now=now)
+    if isinstance(error, Outage):
+        away = record.looked_at(again=now + AWAY_INTERVAL, error=None, now=now)
+        return replace(away, attempts=record.attempts - 1)
     if isinstance(error, TryLater) and record.attempts < patience.max_attempts:
         until = now + _delay(record.attempts, chance, patience)
         return record.postponed(until=until, error=error, now=now)

@@ -253,7 +253,13 @@ class FileRecord:
     def retried(self, now: datetime) -> Self:
         """Start again from the beginning, with all attempts, because a person asked."""
         return replace(
-            self.to(State.SEEN, now), attempts=0, not_before=None, code=None, error=None, changed=None
+            self.to(State.SEEN, now),
+            attempts=0,
+            not_before=None,
+            code=None,
+            error=None,
+            dataset_id=None,
+            changed=None,
         )
 
     def changed_into(self, sighting: Sighting, *, again: datetime | None, now: datetime) -> Self:
@@ -268,6 +274,7 @@ class FileRecord:
             not_before=again,
             code=None,
             error=None,
+            dataset_id=None,
         )
 
     def flagged(self, what: str, now: datetime) -> Self:

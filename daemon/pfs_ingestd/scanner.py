@@ -2,14 +2,14 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
 from pfs_ingestd.errors import IngestdError, Outage, TryLater
-from pfs_ingestd.ingester import ReadFile
+from pfs_ingestd.ingester import ReadFile, blamed
 from pfs_ingestd.journal import Change, Journal
 from pfs_ingestd.policy import Patience, judged, noticed
 from pfs_ingestd.ports import Clock, Folder, Headers, Hint, Inbox, Listing
@@ -18,22 +18,34 @@ from pfs_ingestd.status import ScanCost
 
 __all__ = ["Scanner"]
 
+
+class Round(NamedTuple):
+    """Which files are looked at again, and how often.
+
+    Parameters
+    ----------
+    states : `frozenset` [`State`]
+        Those in one of these states
+    age : `~datetime.timedelta` or `None`
+        that arrived no longer ago than this.
+    every : `~datetime.timedelta`
+        From the beginning of one round to that of the next.
+    """
+
+    states: frozenset[State]
+    age: timedelta | None
+    every: timedelta
+
+
 # Writers have been seen to come back to a file minutes after it was closed, repair tools a day later. All of
 # it must stay far below the few hundred files a second that a file server can tell of.
-AGAIN = (
-    (timedelta(minutes=15), timedelta(seconds=10)),
-    (timedelta(days=2), timedelta(hours=1)),
+ROUNDS = (
+    Round(frozenset({State.REJECTED, State.SKIPPED}), None, timedelta(seconds=10)),
+    Round(frozenset({State.INGESTED}), timedelta(minutes=15), timedelta(seconds=10)),
+    Round(frozenset({State.INGESTED}), timedelta(days=2), timedelta(hours=1)),
 )
-"""How long ago an ingested file arrived at most, and how often it is looked at again then."""
 
 _log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class _Again:
-    age: timedelta
-    every: timedelta
-    due: datetime
 
 
 class Scanner:
@@ -80,14 +92,19 @@ class Scanner:
         self._begun = clock.now()
         self._folders = 0
         self._outage: Outage | None = None
-        self._rechecks: Iterator[FileRecord] = iter(())
-        self._again = [_Again(*again, due=clock.now() + again[1]) for again in AGAIN]
+        self._rounds: list[Iterator[FileRecord] | None] = [None] * len(ROUNDS)
+        self._round_due = [clock.now() + each.every for each in ROUNDS]
         self.last_scan: ScanCost | None = None
 
     @property
     def scanning(self) -> bool:
         """Whether a scan has begun that has not come to its end."""
         return self._listings is not None
+
+    @property
+    def obstructed(self) -> bool:
+        """Whether the last scan could not read a watched root."""
+        return self._outage is not None
 
     @property
     def troubles(self) -> Sequence[IngestdError]:
@@ -125,23 +142,32 @@ class Scanner:
         self._look(closed)
 
     def recheck(self, limit: int) -> None:
-        """Look again at files that were ingested not long ago: one may have been rewritten in place.
+        """Look again at files that nothing tells of when they are rewritten in place.
 
-        No folder tells of that. What arrived in the last quarter of an hour is looked at every ten seconds,
-        what arrived in the last two days every hour; older files are left to an audit.
+        What was ingested may be written again by those whose file it is, what was rejected is mended by
+        somebody. `ROUNDS` says which files are looked at how often; what was ingested longer ago is left to
+        an audit.
 
         Parameters
         ----------
         limit : `int`
             How many files to look at.
         """
+        paths = itertools.chain.from_iterable(self._round(number) for number in range(len(ROUNDS)))
+        self._look(dict.fromkeys(itertools.islice(paths, limit), False))
+
+    def _round(self, number: int) -> Iterator[Path]:
+        """Go on with a round where it was left, or begin it anew once it is over and the time has come."""
+        states, age, every = ROUNDS[number]
         now = self._clock.now()
-        for again in self._again:
-            if now >= again.due:
-                again.due = now + again.every
-                self._rechecks = self._inbox.in_state({State.INGESTED}, since=now - again.age)
-        live = (record.path for record in self._rechecks if record.live)
-        self._look(dict.fromkeys(itertools.islice(live, limit), False))
+        if self._rounds[number] is None and now >= self._round_due[number]:
+            self._round_due[number] = now + every
+            self._rounds[number] = self._inbox.in_state(states, since=now - age if age else None)
+        for record in self._rounds[number] or ():
+            # An archive does not change, and is too large to look at.
+            if record.live or record.state is not State.INGESTED:
+                yield record.path
+        self._rounds[number] = None
 
     def settle(self, limit: int) -> Mapping[Path, ReadFile]:
         """Read the seen files that are at rest; those that are complete become ready.
@@ -161,7 +187,7 @@ class Scanner:
         for record in self._inbox.due(State.SEEN, self._clock.now(), limit):
             try:
                 sighting = self._folder.look(record.path)
-            except TryLater as error:
+            except (Outage, TryLater) as error:
                 changes.append((record, self._judged(record, error)))
                 continue
             if sighting is not None and record.resembles(sighting):
@@ -172,7 +198,7 @@ class Scanner:
         answers = self._headers.read([sighting for _, sighting in unread])
         for (record, sighting), answer in zip(unread, answers, strict=True):
             if isinstance(answer, IngestdError):
-                changes.append((record, self._judged(record, answer)))
+                changes.append((record, self._judged(record, blamed(self._folder, record.path, answer))))
             else:
                 changes.append((record, self._judged(record, None)))
                 complete[record.path] = ReadFile(sighting, answer)
@@ -213,6 +239,9 @@ class Scanner:
         for path, closed in paths.items():
             try:
                 sighting = self._folder.look(path)
+            except Outage:
+                unanswered += 1  # the scan tells of folders, once for all that is in them
+                continue
             except TryLater as error:
                 unanswered += 1
                 _log.warning("look.failed", path=path_text(path), code=error.code, error=str(error))

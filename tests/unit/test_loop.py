@@ -297,6 +297,17 @@ def test_a_file_rewritten_in_place_is_noticed_without_a_hint(rig, after):
     assert "size 1000 -> 999" in rig.record(B1).changed
 
 
+def test_a_rejected_file_that_is_mended_in_place_is_let_in_without_a_hint(rig):
+    """A person who mends a file needs to tell nobody."""
+    rig.folder.write(B1, Content(answer=Rejected(Code.MISSING_CARD, "W_VISIT is missing")))
+    rig.tick(Hint(B1, closed=True))
+    rig.tick(after=timedelta(days=7))
+    assert rig.states() == {B1: State.REJECTED}
+    rig.folder.write(B1, RAW_B1)
+    rig.settle(until=timedelta(minutes=1))
+    assert rig.states() == {B1: State.INGESTED}
+
+
 def test_settled_files_are_left_alone(rig):
     """An archive costs no looks: only what arrived under our eyes, and not long ago, is looked at again."""
     rig.folder.write(B1, RAW_B1)

@@ -1,5 +1,7 @@
 """From the command line to an exit code; the only place that prints."""
 
+import os
+import stat
 from collections.abc import Mapping
 from importlib import import_module
 
@@ -42,3 +44,5 @@ class _Commands(click.Group):
 @click.version_option(package_name="pfs-ingestd")
 def main() -> None:
     """Get every file of the Prime Focus Spectrograph into its Butler repository."""
+    # Butler and the log make their files as the umask says; it may keep a group in, but not let everybody in.
+    os.umask(os.umask(stat.S_IWOTH) | stat.S_IWOTH)

@@ -52,10 +52,16 @@ def demo(config_file: Path) -> ExitCode:
         click.echo(f"\n3. A night of {VISITS} visits, written as the instrument writes it")
         _play(config, data, night, process)
 
-    click.echo(f"\n4. butler query-datasets {config.repository} --collections {config.instrument}/raw/all")
-    _print_output(
-        "butler", "query-datasets", config.repository, "--collections", f"{config.instrument}/raw/all"
+    query = (
+        "butler",
+        "query-datasets",
+        config.repository,
+        "raw",
+        "--collections",
+        f"{config.instrument}/raw/all",
     )
+    click.echo(f"\n4. {' '.join(query)}")
+    _print_output(*query)
 
     click.echo(f"\n5. pfs-ingestd status -c {config_file}")
     _print_output("pfs-ingestd", "status", "-c", str(config_file))
@@ -65,7 +71,8 @@ def demo(config_file: Path) -> ExitCode:
         click.echo(f"not in the repository: {what}", err=True)
     held = len(night.raws) + len(night.configs) - len(missing)
     click.echo(
-        f"\n{held} of {len(night.raws)} raws and {len(night.configs)} pfsConfigs are in the repository;"
+        f"\n{held} of {len(night.raws) + len(night.configs)} files are in the repository:"
+        f" {len(night.raws)} raws and {len(night.configs)} pfsConfigs were written;"
         f" {len(night.convergence_configs)} pfsConfig waits for raws that never come, as after a convergence."
         f"\n\nWhere to look next"
         f"\n  every file and its state:  pfs-ingestd list -c {config_file}"

@@ -78,7 +78,7 @@ def list_files(
             record.attempts,
             record.updated.isoformat(timespec="seconds"),
             path_text(record.path),
-            record.changed or record.error,
+            record.changed or (f"[{record.code}] {record.error}" if record.error else None),
         )
         for record in records
     ]
