@@ -1,11 +1,8 @@
 """Repositories to spoil, and small files in the three shapes of PFS data, for tests of the repository."""
 
-import atexit
 import shutil
 import sqlite3
-import tempfile
 from contextlib import closing, contextmanager
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -42,17 +39,13 @@ ARTIFACT = "PFS/raw/all/raw/20261122/12/raw_PFS_12_r1_PFS_raw_all.fits"
 _NUMBERS = {arm: number for number, arm in ARM_NUMBERS.items()}
 
 
-@cache
-def _template():
-    folder = Path(tempfile.mkdtemp(prefix="pfs-repository-"))
-    atexit.register(shutil.rmtree, folder)
-    create_repository(str(folder / "repo"))
-    return folder / "repo"
-
-
 def a_repository(root):
-    """Make a repository like that of `pfs-ingestd init`, only faster."""
-    shutil.copytree(_template(), root)
+    """Make a repository like that of `pfs-ingestd init`, only faster: a copy of one that the tests share."""
+    # In the folder that pytest makes for each worker process and cleans up: no two of them meet there.
+    template = Path(root).parents[1] / "template-repository"
+    if not template.exists():
+        create_repository(str(template))
+    shutil.copytree(template, root)
     return str(root)
 
 
@@ -136,7 +129,7 @@ def _primary(visit, arm, spectrograph):
 
 def _image(seed, shape, name):
     pixels = np.random.default_rng(seed).integers(0, 65536, shape, dtype=np.uint16)
-    hdu = fits.ImageHDU(pixels, name=name)
+    hdu = fits.CompImageHDU(pixels, name=name, compression_type="RICE_1")
     # The observatory demands the card; none of the values is meant to be missing.
     hdu.header["BLANK"] = -32768
     return hdu

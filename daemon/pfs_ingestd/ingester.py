@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pfs_ingestd.errors import Code, Incomplete, IngestdError, Rejected, TryLater, Vanished
+from pfs_ingestd.errors import Code, Incomplete, IngestdError, Outage, Rejected, TryLater, Vanished
 from pfs_ingestd.exposure import Exposure, RawHeader, agreed_design, design_conflict, spokesman
 from pfs_ingestd.policy import Patience, failed
 from pfs_ingestd.ports import Clock, Dataset, Folder, Header, Headers, Outcome, Repository, Stored
 from pfs_ingestd.records import FileRecord, Sighting
 
-__all__ = ["Ingester", "ReadFile"]
+__all__ = ["Ingester", "ReadFile", "blamed"]
 
 
 class ReadFile(NamedTuple):
@@ -95,24 +95,35 @@ class Ingester:
             if read and record.resembles(read.sighting):
                 yield record, read.header
                 continue
-            try:
-                sighting = self._folder.look(record.path)
-            except TryLater as error:
-                yield record, error
-                continue
-            if sighting is None:
-                yield record, Vanished(Code.VANISHED, "the file is no longer there")
-            elif not record.resembles(sighting):
-                yield record, Incomplete(Code.INCOMPLETE, "the file changed after it was found complete")
+            sighting = self._look(record)
+            if isinstance(sighting, IngestdError):
+                yield record, sighting
             else:
                 unread.append((record, sighting))
         answers = self._headers.read([sighting for _, sighting in unread])
         for (record, _), answer in zip(unread, answers, strict=True):
             yield record, answer
 
+    def _look(self, record: FileRecord) -> Sighting | IngestdError:
+        """Look whether a file is still the one that its record speaks of."""
+        try:
+            sighting = self._folder.look(record.path)
+        except (Outage, TryLater) as error:
+            return error
+        if sighting is None:
+            return Vanished(Code.VANISHED, "the file is no longer there")
+        if not record.resembles(sighting):
+            return Incomplete(Code.INCOMPLETE, "the file changed after it was found complete")
+        return sighting
+
     def _store(self, files: Sequence[_File]) -> Sequence[FileRecord]:
         """Store files together; if they are refused, in halves, so that only the guilty one pays."""
-        exposures, storable, successors = self._plan(files)
+        if not files:
+            return []
+        designs = self._repository.designs({file.header.visit for file in files})
+        unchanged, changed = self._sorted(files)
+        exposures, storable, others = self._plan(unchanged, designs)
+        successors = [*changed, *others]
         if not storable:
             return successors
         datasets = [Dataset(file.record.path, file.header) for file in storable]
@@ -126,9 +137,26 @@ class Ingester:
         stored = [self._succeeded(file, outcome) for file, outcome in zip(storable, outcomes, strict=True)]
         return [*successors, *stored]
 
-    def _plan(self, files: Sequence[_File]) -> tuple[list[Exposure], list[_File], list[FileRecord]]:
+    def _sorted(self, files: Sequence[_File]) -> tuple[list[_File], list[FileRecord]]:
+        """Tell the files that are still what was read from those that are not, and what becomes of these.
+
+        The reading of a large batch takes a while, and the repository takes what it finds.
+        """
+        unchanged: list[_File] = []
+        changed: list[FileRecord] = []
+        for file in files:
+            sighting = self._look(file.record)
+            if isinstance(sighting, IngestdError):
+                changed.append(self._failed(file.record, sighting))
+            else:
+                unchanged.append(file)
+        return unchanged, changed
+
+    def _plan(
+        self, files: Sequence[_File], registered: Mapping[int, int]
+    ) -> tuple[list[Exposure], list[_File], list[FileRecord]]:
         """Find the exposure records to be made, the files that fit them, and what becomes of the others."""
-        designs = dict(self._repository.designs({file.header.visit for file in files}))
+        designs = dict(registered)
         speakers = defaultdict(list)
         for _, header in files:
             if isinstance(header, RawHeader) and header.visit not in designs:
@@ -178,5 +206,36 @@ class Ingester:
 
     def _failed(self, record: FileRecord, error: IngestdError) -> FileRecord:
         return failed(
-            record, error, chance=self._clock.random(), patience=self._patience, now=self._clock.now()
+            record,
+            blamed(self._folder, record.path, error),
+            chance=self._clock.random(),
+            patience=self._patience,
+            now=self._clock.now(),
         )
+
+
+def blamed(folder: Folder, path: Path, error: IngestdError) -> IngestdError:
+    """Find out whether a file that cannot be read, or its folder, is to blame.
+
+    Parameters
+    ----------
+    folder : `Folder`
+        Looks at the file once more.
+    path : `~pathlib.Path`
+        The file.
+    error : `IngestdError`
+        What was said of the file.
+
+    Returns
+    -------
+    error : `IngestdError`
+        An `Outage` where nothing can be said of any file of that folder, else the same error.
+    """
+    if isinstance(error, TryLater | Vanished):
+        try:
+            folder.look(path)
+        except Outage as outage:
+            return outage
+        except TryLater:
+            return error
+    return error

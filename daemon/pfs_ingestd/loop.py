@@ -57,7 +57,7 @@ class Pace:
     rescan : `~datetime.timedelta`
         From the end of one scan to the beginning of the next.
     probe_interval : `~datetime.timedelta`
-        How often an unreachable repository is probed.
+        How often an unreachable repository is probed, and an unreachable root looked for.
     batch_files, batch_bytes : `int`
         Bounds of a batch.
     fail_fast : `bool`
@@ -149,10 +149,12 @@ class Daemon:
     def run(self, *, once: bool = False) -> ExitCode:
         """Serve until asked to stop or, with ``once``, until nothing is left that can be done now.
 
+        A repository that cannot be reached at the start is waited for, unless the daemon is to fail fast.
+
         Raises
         ------
         Fatal
-            If the loop fails again and again.
+            If the repository or the inbox cannot be used as they are, or the loop fails again and again.
         """
         _log.info("daemon.started", once=once)
         if not once:
@@ -163,7 +165,8 @@ class Daemon:
             _log.warning("daemon.interrupted")
             code = ExitCode.DONE
         except Fatal as error:
-            self._end(ExitCode.BUG, str(error))
+            bug = error.code is Code.BUG
+            self._end(ExitCode.BUG if bug else ExitCode.CONFIGURATION, str(error))
             raise
         reason = ""
         if self._failed_fast:
@@ -208,6 +211,9 @@ class Daemon:
         if self._pace.fail_fast and (rejected := next(self._inbox.in_state({State.REJECTED}), None)):
             self._failed_fast = rejected
             return ExitCode.FAILED_FAST
+        self._begin()
+        if self._pace.fail_fast and self._outage:
+            return ExitCode.TRY_AGAIN
         while True:
             messages = self._messages()
             if Stop.STOP in messages:
@@ -220,6 +226,13 @@ class Daemon:
                 return ExitCode.TRY_AGAIN
             if once and self._finished is not None:
                 return self._finished
+
+    def _begin(self) -> None:
+        """Learn whether the repository can be used, before anything is claimed for it."""
+        try:
+            self._repository.probe()
+        except Outage as error:
+            self._pause(error)
 
     def _messages(self) -> Sequence[Message]:
         """Take all messages there are, after waiting for one until something falls due."""
@@ -292,7 +305,9 @@ class Daemon:
         self._scanner.advance(SCAN_FILES)
         if self._scanner.scanning:
             return
-        self._next_scan = self._clock.now() + self._pace.rescan
+        # A root that is away is asked for as often as a repository would be.
+        pause = min(self._pace.rescan, self._pace.probe_interval)
+        self._next_scan = self._clock.now() + (pause if self._scanner.obstructed else self._pace.rescan)
         if not self._scanned:
             self._scanned = True
             self._reporter.running()

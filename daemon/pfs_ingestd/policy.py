@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pfs_ingestd.errors import Code, Incomplete, IngestdError, Outage, Rejected, TryLater, Vanished
 from pfs_ingestd.records import FileRecord, Sighting, State
 
-__all__ = ["LIVE_AGE", "REST_AGE", "Patience", "batch", "failed", "judged", "noticed", "spent"]
+__all__ = ["LIVE_AGE", "REST_AGE", "Patience", "batch", "failed", "judged", "noticed", "replaced", "spent"]
 
 REST_AGE = timedelta(minutes=1)
 """A file that was last changed longer ago than this is at rest at first sight; the margin is for clocks of
@@ -159,6 +159,15 @@ def failed(
         message = f"gave up after {record.attempts} attempts: {error.message}"
         return record.rejected(Rejected(Code.EXHAUSTED, message, hint="cure the cause, then retry it"), now)
     return record.rejected(error, now)
+
+
+def replaced(record: FileRecord | None, sighting: Sighting, dataset_id: str, now: datetime) -> FileRecord:
+    """Say that a file has been stored because a person wanted it, whatever stood in its record."""
+    if record is None or record.state is State.INGESTING:
+        seen = _discovered(sighting, None, now)
+    else:
+        seen = record.changed_into(sighting, again=None, now=now)
+    return seen.ready(now).claimed(now).ingested(dataset_id, already=False, now=now)
 
 
 def batch(due: Sequence[FileRecord], max_bytes: int) -> Sequence[FileRecord]:

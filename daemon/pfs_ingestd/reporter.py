@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from pfs_ingestd.errors import ExitCode, IngestdError, Outage, TryLater
+from pfs_ingestd.errors import ExitCode, Fatal, IngestdError, Outage, TryLater
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.ports import Clock, Inbox, Notifier, StatusSink, WatcherHealth
 from pfs_ingestd.records import PENDING, State
@@ -18,6 +18,8 @@ SHORTEST = timedelta(seconds=1)
 
 LONGEST = timedelta(seconds=10)
 """The status is written at least this often: an older heartbeat means that nobody is at work."""
+
+_AT_WORK = frozenset({Phase.STARTING, Phase.RUNNING, Phase.DEGRADED})
 
 _log = structlog.get_logger()
 
@@ -113,10 +115,15 @@ class Reporter:
         self._write(())
 
     def _count(self) -> None:
-        """Ask the inbox for its numbers; while it does not answer, the last ones stand."""
+        """Ask the inbox for its numbers; while it does not answer, the last ones stand.
+
+        An inbox that is unusable stops the daemon, but does not keep it from saying that it stops.
+        """
         try:
             self._counts, self._oldest_pending = self._inbox.counts(), self._inbox.oldest(PENDING)
-        except (Outage, TryLater) as error:
+        except (Fatal, Outage, TryLater) as error:
+            if isinstance(error, Fatal) and self._condition.phase in _AT_WORK:
+                raise
             _log.debug("status.outdated", code=error.code, error=str(error))
 
     def _become(self, phase: Phase, reason: str = "") -> None:

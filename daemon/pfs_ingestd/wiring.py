@@ -6,18 +6,19 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from queue import SimpleQueue
 
-from pfs_ingestd.adapters.filesystems import only_written_here
+from pfs_ingestd.adapters.filesystems import mount_of, only_written_here
 from pfs_ingestd.adapters.folder import WatchedFolder
 from pfs_ingestd.adapters.headers import FitsHeaders
-from pfs_ingestd.adapters.inbox import open_inbox
-from pfs_ingestd.adapters.repository import create_repository, open_repository
+from pfs_ingestd.adapters.inbox import SqlInbox, keep_inbox, open_inbox
+from pfs_ingestd.adapters.repository import ButlerRepository, create_repository, open_repository
 from pfs_ingestd.adapters.status_file import StatusFile
 from pfs_ingestd.adapters.system import (
+    Holder,
     InstanceLock,
     SystemClock,
     SystemdNotifier,
@@ -25,16 +26,16 @@ from pfs_ingestd.adapters.system import (
     stop_posting,
 )
 from pfs_ingestd.adapters.watcher import InotifyWatcher, PollWatcher, Watchers
-from pfs_ingestd.config import Config, problems
-from pfs_ingestd.errors import Code, Fatal
+from pfs_ingestd.config import Config, Problem, problems
+from pfs_ingestd.errors import Code, Fatal, IngestdError, Rejected
 from pfs_ingestd.ingester import Ingester
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.loop import Daemon, Pace
 from pfs_ingestd.oneshot import OneShot, Result
 from pfs_ingestd.pfs import names
-from pfs_ingestd.policy import Patience
-from pfs_ingestd.ports import Message, Watcher
-from pfs_ingestd.records import Kind
+from pfs_ingestd.policy import Patience, replaced
+from pfs_ingestd.ports import Dataset, Message, Outcome, Stored, Watcher
+from pfs_ingestd.records import FileRecord, Kind, Sighting, State, path_text
 from pfs_ingestd.reporter import Reporter
 from pfs_ingestd.scanner import Scanner
 from pfs_ingestd.status import Process
@@ -43,6 +44,7 @@ __all__ = [
     "OneShotOptions",
     "create_repository",
     "one_shot",
+    "replace_file",
     "service",
 ]
 
@@ -89,17 +91,25 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
     Fatal
         If the configuration does not fit the disk, the repository or the inbox is unusable, or another
         daemon is at work on the inbox.
+    Outage
+        If the server of the inbox does not answer, or the inbox turned out to be damaged.
     """
-    if found := problems(config):
-        listed = "".join(f"\n  {problem}" for problem in found)
-        raise Fatal(Code.CONFIGURATION, f"the configuration cannot be used here:{listed}")
+    found = problems(config)
+    if any(problem.key != "repository" for problem in found):
+        raise _unusable(found)
     with ExitStack() as stack:
         lock = InstanceLock(config.lock_file)
         lock.acquire()
         stack.callback(lock.release)
-        inbox = open_inbox(config.state.database.url)
-        stack.callback(inbox.close)
-        repository = open_repository(
+        clock = SystemClock()
+        me = Holder(pid=os.getpid(), host=socket.gethostname())
+        inbox = stack.enter_context(
+            keep_inbox(config.state.database.url, owner=f"pfs-ingestd {me}", clock=clock)
+        )
+        if found and not inbox.counts()[State.INGESTED]:
+            raise _unusable(found)
+        # One that files went into is only away: the first probe opens it, and the daemon waits for it.
+        repository = ButlerRepository(
             config.repository,
             transfer=config.ingest.transfer,
             instrument=config.instrument,
@@ -109,7 +119,6 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
         mailbox: SimpleQueue[Message] = SimpleQueue()
         post_on_signals(mailbox)
         stack.callback(stop_posting)
-        clock = SystemClock()
         patience = _patience(config)
         roots = _roots(config)
         folder = WatchedFolder(
@@ -117,6 +126,7 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
             parse=names.parse,
             monotonic=time.monotonic,
             follow_links=config.watch.follow_links == "files",
+            mount_of=mount_of,
         )
         headers = FitsHeaders(corrections=_corrections(environ), workers=config.watch.workers)
         stack.callback(headers.close)
@@ -127,8 +137,8 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
             sink=StatusFile(config.status.file),
             notifier=SystemdNotifier(environ),
             process=Process(
-                pid=os.getpid(),
-                host=socket.gethostname(),
+                pid=me.pid,
+                host=me.host,
                 program_version=version("pfs-ingestd"),
                 repository=config.repository,
                 started=clock.now(),
@@ -213,6 +223,78 @@ def one_shot(
             fail_fast=options.fail_fast,
         )
         yield len(files), command.ingest(files)
+
+
+def replace_file(config: Config, path: Path, environ: Mapping[str, str]) -> FileRecord:
+    """Store a file in the place of what the repository has under its data ID.
+
+    Safe beside a daemon that is running: the repository first, the inbox second, and both can be repeated.
+
+    Returns
+    -------
+    record : `FileRecord`
+        Its new record.
+
+    Raises
+    ------
+    Rejected
+        If the file cannot be ingested, or is not below a watched folder.
+    Fatal, Outage
+        If the repository or the inbox is unusable, or does not answer.
+    """
+    clock, roots = SystemClock(), _roots(config)
+    follow = config.watch.follow_links == "files"
+    folder = WatchedFolder(roots, parse=names.parse, monotonic=time.monotonic, follow_links=follow)
+    if (sighting := folder.look(path)) is None:
+        raise Rejected(Code.BAD_NAME, f"{path} is not there, or not a file of a watched folder")
+    with ExitStack() as stack:
+        inbox = open_inbox(config.state.database.url)
+        stack.callback(inbox.close)
+        repository = open_repository(
+            config.repository,
+            transfer=config.ingest.transfer,
+            instrument=config.instrument,
+            runs=_runs({Kind.RAW: config.ingest.runs.raw, Kind.PFS_CONFIG: config.ingest.runs.pfs_config}),
+        )
+        stack.callback(repository.close)
+        headers = FitsHeaders(corrections=_corrections(environ))
+        stack.callback(headers.close)
+        [header] = headers.read([sighting])
+        if isinstance(header, IngestdError):
+            raise header
+        outcome = repository.replace(Dataset(path, header))
+        if outcome.result is Stored.NO_EXPOSURE:
+            raise Rejected(
+                Code.NO_EXPOSURE,
+                f"exposure {header.visit} is not in the repository: there is nothing to replace",
+                hint="retry the file instead",
+            )
+        return _replaced(inbox, sighting, outcome, clock.now())
+
+
+def _replaced(inbox: SqlInbox, sighting: Sighting, outcome: Outcome, now: datetime) -> FileRecord:
+    """Write down that a file was stored, and flag the one whose dataset it was before."""
+    path = sighting.path
+    known = inbox.find([path]).get(path)
+    new = replaced(known, sighting, outcome.dataset_id, now)
+    if known is None:
+        inbox.add([new])
+    else:
+        inbox.replace([(known, new)])
+    others = inbox.select(visits=[sighting.name.visit], states=[State.INGESTED])
+    inbox.replace(
+        [
+            (other, other.flagged(f"its dataset was replaced by {path_text(path)}", now))
+            for other in others
+            if other.dataset_id == outcome.dataset_id and other.path != path
+        ]
+    )
+    return new
+
+
+def _unusable(found: Sequence[Problem]) -> Fatal:
+    listed = "".join(f"\n  {problem}" for problem in found)
+    return Fatal(Code.CONFIGURATION, f"the configuration cannot be used here:{listed}")
 
 
 def _files(folder: WatchedFolder, path: Path) -> Sequence[Path]:

@@ -275,6 +275,14 @@ class InboxSuite:
         inbox.add([then[0], first, then[1], seen, record("e.fits", state=State.GONE)])
         assert list(inbox.in_state({State.SEEN, State.READY})) == [seen, first, *then]
 
+    def test_in_state_can_begin_at_a_time(self, inbox):
+        """Only the files that arrived since then are gone through, the one of that very moment included."""
+        old = record("a.fits", steady_since=NOW - SECOND)
+        then = record("b.fits", steady_since=NOW)
+        late = record("c.fits", steady_since=NOW + SECOND)
+        inbox.add([late, old, then])
+        assert list(inbox.in_state({State.SEEN}, since=NOW)) == [then, late]
+
     def test_in_state_allows_changes_meanwhile(self, inbox):
         """While one goes through the records they can be moved on, and none is met twice."""
         many = [record(f"{n:04}.fits") for n in range(1500)]

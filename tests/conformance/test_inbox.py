@@ -15,7 +15,7 @@ from conformance.inbox_suite import FULL, NIGHT, NOW, PLAIN, InboxSuite, by_path
 from fakes import FakeInbox
 from pfs_ingestd.adapters.inbox import SqlInbox, open_inbox
 from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
-from pfs_ingestd.adapters.inbox.schema import prepare
+from pfs_ingestd.adapters.inbox.schema import check, prepare
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, TryLater
 from pfs_ingestd.ports import FolderMark
 from pfs_ingestd.records import State
@@ -280,13 +280,11 @@ def test_a_newer_inbox_is_left_alone(url, read_only):
 def test_a_reader_does_not_upgrade(url):
     """A reading command asks for the daemon to bring an older inbox up to date."""
     open_inbox(url).close()
-    engine = open_engine(url, read_only=False)
-    with transaction(engine, writing=True) as connection:
-        connection.execute(text("UPDATE inbox_version SET version = 0"))
+    engine = open_engine(url, read_only=True)
+    with pytest.raises(Fatal, match="version 1") as caught, transaction(engine, writing=False) as connection:
+        check(connection, upgrades=[lambda _: None])
     engine.dispose()
-    with pytest.raises(Fatal, match="version 0") as caught:
-        open_inbox(url, read_only=True)
-    assert (caught.value.code, version_of(url)) == (Code.STATE_UNUSABLE, [0])
+    assert (caught.value.code, version_of(url)) == (Code.STATE_UNUSABLE, [1])
 
 
 def test_a_database_of_something_else_is_left_alone(sqlite_file, sqlite_url):

@@ -56,7 +56,7 @@ def write_ccd(folder, name=CCD, **changes):
 
 
 def write_ramp(folder, names, **changes):
-    return write(folder / RAMP, cards(3, W_H4NRED=6, W_H4IRPN=4, **changes), *map(image, names))
+    return write(folder / RAMP, cards(3, **{"W_H4IRPN": 4} | changes), *map(image, names))
 
 
 def reads(count, *, resets=1):
@@ -131,7 +131,7 @@ def test_a_ccd_file_is_read(tmp_path):
 
 @pytest.mark.parametrize("names", [reads(6), reads(6, resets=0), reads(1), reads(2)])
 def test_a_ramp_is_read(tmp_path, names):
-    """A ramp of whole reads is complete, with reset frames or without, also when it was stopped early."""
+    """A ramp of whole reads is complete, with reset frames or without."""
     header = read(write_ramp(tmp_path, names, W_H4PTCH=True))
     assert (header.arm, header.detector, header.cards["W_H4IRPN"]) == ("n", 2, 4)
 
@@ -163,6 +163,29 @@ def test_a_ramp_whose_header_may_change_is_incomplete(tmp_path):
         Code.INCOMPLETE,
         "the header of the ramp is not final yet: W_H4PTCH is not T",
     )
+
+
+@pytest.mark.parametrize(("names", "announced"), [(reads(2), 2), (reads(2), 1), (reads(2, resets=0), 2)])
+def test_a_ramp_has_the_reads_it_announces(tmp_path, names, announced):
+    """A ramp is complete with the reads that its header announces, those of a ramp stopped early, too."""
+    assert read(write_ramp(tmp_path, names, W_H4PTCH=True, W_H4NRED=announced)).arm == "n"
+
+
+def test_a_ramp_that_lacks_announced_reads_is_incomplete(tmp_path):
+    """A ramp that was cut after a whole read is no whole ramp."""
+    assert refused(write_ramp(tmp_path, reads(2), W_H4PTCH=True, W_H4NRED=6)) == (
+        Incomplete,
+        Code.INCOMPLETE,
+        "the ramp has 2 of the 6 reads that its card W_H4NRED announces",
+    )
+
+
+@pytest.mark.parametrize("correction", ["W_H4NRED: 2\nW_H4PTCH: true\n", "W_H4NRED: null\nW_H4PTCH: true\n"])
+def test_an_interrupted_ramp_gets_in_on_a_persons_word(tmp_path, correction):
+    """A ramp whose header was left as it was when its writer died is complete where a correction says so."""
+    path = write_ramp(tmp_path, reads(2), W_H4PTCH=False, W_H4NRED=6)
+    (tmp_path / f"PFS-{VISIT}.yaml").write_text(correction)
+    assert read(path, corrections=[tmp_path]).arm == "n"
 
 
 def test_a_single_nir_image_is_read(tmp_path):
@@ -221,18 +244,18 @@ def test_a_config_whose_table_makes_no_sense_is_refused(tmp_path):
     assert reason == "the table in HDU 1 (CONFIG) cannot be read: it is not a binary table"
 
 
-@pytest.mark.parametrize("write_it", [write_ccd, lambda folder: write_ramp(folder, reads(2)), write_config])
+@pytest.mark.parametrize(
+    "write_it", [write_ccd, lambda folder: write_ramp(folder, reads(2), W_H4NRED=2), write_config]
+)
 def test_a_file_cut_short_is_incomplete(tmp_path, write_it):
     """Cut at the end of any HDU, within a block of it or anywhere else, a file is never complete."""
     path = write_it(tmp_path)
     content = path.read_bytes()
     ends = boundaries(path)
     assert ends[-1] == len(content)
-    # To its content, a ramp cut after a whole read is a ramp that was stopped there.
-    stopped = set(ends[-3:-2]) if path.name == RAMP else set()
     cuts = {end + by for end in ends for by in (-BLOCK, -1, 0, 1, BLOCK)} | set(range(0, len(content), 4999))
     headers = FitsHeaders()
-    for length in sorted(cuts - stopped):
+    for length in sorted(cuts):
         if 0 <= length < len(content):
             os.truncate(path, 0)
             path.write_bytes(content[:length])
@@ -247,7 +270,7 @@ def test_a_file_that_is_too_long_is_incomplete(tmp_path):
     assert refused(path) == (
         Incomplete,
         Code.INCOMPLETE,
-        "the 8 bytes after HDU 1 (IMAGE) are not an HDU",
+        "what follows HDU 1 (IMAGE), 8 bytes, is no HDU",
     )
 
 

@@ -52,6 +52,28 @@ def test_a_vanished_file_is_named_and_stores_nothing(root, incoming, opened):
     assert results(repository.ingest([an_exposure(12)], [raw_dataset(good)])) == [Stored.STORED]
 
 
+def test_a_butler_that_failed_is_not_used_again(incoming, opened, monkeypatch):
+    """After a failed transaction the next call opens the repository anew; otherwise it stays open."""
+    opens = []
+    from_config = Butler.from_config
+
+    def note(*args, **kwargs):
+        opens.append(args)
+        return from_config(*args, **kwargs)
+
+    monkeypatch.setattr(Butler, "from_config", note)
+    repository = opened()
+    good = ccd_file(incoming / "a.fits")
+
+    for _ in range(2):
+        with pytest.raises(TryLater):
+            repository.ingest([an_exposure(12)], [raw_dataset(incoming / "gone.fits")])
+    repository.ingest([an_exposure(12)], [raw_dataset(good)])
+    repository.ingest([], [raw_dataset(good)])
+
+    assert len(opens) == 3
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -55,6 +55,7 @@ def of_postgresql(kind, state):
         (of_postgresql(exc.InternalError, "25006"), Outage, Code.READ_ONLY),
         (of_postgresql(exc.IntegrityError, "23505"), TryLater, Code.RACE),
         (of_postgresql(exc.DataError, "22001"), Rejected, Code.BAD_CARD),
+        (exc.DBAPIError("", {}, SimpleNamespace(sqlstate="40P01")), TryLater, Code.BUSY),
         (of_postgresql(exc.InterfaceError, None), Outage, Code.REPOSITORY_UNREACHABLE),
         (exc.TimeoutError(), Outage, Code.REPOSITORY_UNREACHABLE),
         (ReadOnlyDatabaseError(""), Outage, Code.READ_ONLY),

@@ -51,7 +51,7 @@ def root(tmp_path, files):
 
 def pixels(path, name):
     """Read what the file has, as whole numbers that do not wrap around."""
-    with fits.open(path, ignore_blank=True) as hdus:
+    with fits.open(path) as hdus:
         return hdus[name].data.astype(np.int64)
 
 
@@ -175,7 +175,7 @@ def test_a_pfs_config_has_its_tables_and_header(root):
 
 
 def test_reading_needs_nothing_of_the_daemon(root):
-    """A process that never imported the daemon reads a raw as the documentation shows, and imports none of it."""
+    """A process that never imported the daemon reads a raw, and imports only what describes PFS data."""
     script = f"""
 import sys
 from lsst.daf.butler import Butler

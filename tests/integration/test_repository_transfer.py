@@ -176,6 +176,22 @@ def test_move_keeps_the_source_when_nothing_is_committed(root, incoming, opened)
     assert count(root) == ((0, 0, 0), 0)
 
 
+def test_move_keeps_what_was_not_stored_whole(root, incoming, opened, monkeypatch):
+    """A copy that does not have the bytes of its source does not cost the source."""
+    source = ccd_file(incoming / "a.fits")
+
+    def refuse(*_args, **_kwargs):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr("shutil.copy", lambda _, target: Path(target).write_bytes(b"garbled"))
+    with pytest.raises(TryLater, match="has other content"):
+        opened("move").ingest([an_exposure(12)], [raw_dataset(source)])
+
+    assert source.exists()
+    assert count(root) == ((1, 1, 1), 1)
+
+
 def test_move_says_when_it_cannot_remove(root, incoming, opened, monkeypatch):
     """A source that cannot be removed is reported; what is stored stays stored."""
     source = ccd_file(incoming / "a.fits")

@@ -20,7 +20,7 @@ from pfs_ingestd.adapters.system import (
     post_on_signals,
     stop_posting,
 )
-from pfs_ingestd.errors import Code, Fatal
+from pfs_ingestd.errors import Code, Fatal, Outage
 from pfs_ingestd.ports import Stop
 
 HOLD = """
@@ -249,6 +249,14 @@ def test_a_shorter_name_leaves_nothing_of_a_longer_one(tmp_path):
     content = json.loads((tmp_path / "lock").read_text())
     lock.release()
     assert content == {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+def test_a_lock_that_cannot_be_signed_is_an_outage(tmp_path):
+    """Where the file does not take the holder's name, the daemon is started again later."""
+    os.mkfifo(tmp_path / "lock")
+    with pytest.raises(Outage, match="cannot be written") as caught:
+        InstanceLock(tmp_path / "lock").acquire()
+    assert caught.value.code is Code.STATE_UNREACHABLE
 
 
 def test_a_lock_that_cannot_be_made_is_a_configuration_error(tmp_path):

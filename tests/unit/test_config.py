@@ -434,6 +434,13 @@ def test_the_lock_lies_beside_the_inbox(load, database, lock):
     assert config.lock_file == Path(lock)
 
 
+def test_an_inbox_has_one_lock_whatever_it_is_called(load, tmp_path):
+    """A link to an inbox leads to the lock of that inbox."""
+    (tmp_path / "link.db").symlink_to(tmp_path / "inbox.db")
+    config = load(with_(f"state: {{database: {tmp_path}/link.db}}"))
+    assert config.lock_file == tmp_path / "inbox.db.lock"
+
+
 @pytest.mark.parametrize(
     ("text", "bound"),
     [

@@ -105,9 +105,9 @@ def test_a_file_cut_anywhere_is_incomplete():
             PRIMARY[:240] + bytes(80) + PRIMARY[240:],
             "there are zero bytes in the header of HDU 0: not all of it is written",
         ),
-        (PRIMARY + bytes(BLOCK), "the 2880 bytes after HDU 0 are not an HDU"),
-        (PRIMARY + b"rubbish", "the 7 bytes after HDU 0 are not an HDU"),
-        (IMAGES[:-1], "the file ends 1 bytes before the end of HDU 3 (CONFIG)"),
+        (PRIMARY + bytes(BLOCK), "what follows HDU 0, 2880 bytes, is no HDU"),
+        (PRIMARY + b"rubbish", "what follows HDU 0, 7 bytes, is no HDU"),
+        (IMAGES[:-1], "the file ends 1 byte before the end of HDU 3 (CONFIG)"),
         (b"SIMPLE  =".ljust(2_000_000), "the header of HDU 0 has no END in its first 1048320 bytes"),
     ],
 )
@@ -127,14 +127,24 @@ def test_the_reason_says_where_a_file_ends(content, reason):
         (header("SIMPLE  =                    T"), "the card BITPIX of HDU 0 is missing"),
         (
             header("SIMPLE  =  T", "BITPIX  = 8", "NAXIS   = two / axes"),
-            "the card NAXIS of HDU 0 reads '= two / axes'",
+            "the card NAXIS of HDU 0 reads '= two / axes', expected a whole number that is not negative",
         ),
-        (header("SIMPLE  =  T", "BITPIX  = 7", "NAXIS   = 0"), "HDU 0 has BITPIX = 7 and NAXIS = 0"),
-        (header("SIMPLE  =  T", "BITPIX  = 8", "NAXIS   = 1000"), "HDU 0 has BITPIX = 8 and NAXIS = 1000"),
+        (
+            header("SIMPLE  =  T", "BITPIX  = 8", "NAXIS   = 1_0"),
+            "the card NAXIS of HDU 0 reads '= 1_0', expected a whole number that is not negative",
+        ),
+        (
+            header("SIMPLE  =  T", "BITPIX  = 7", "NAXIS   = 0"),
+            "HDU 0 has BITPIX = 7 and NAXIS = 0, which cannot be",
+        ),
+        (
+            header("SIMPLE  =  T", "BITPIX  = 8", "NAXIS   = 1000"),
+            "HDU 0 has BITPIX = 8 and NAXIS = 1000, which cannot be",
+        ),
         (header("SIMPLE  =  T", "BITPIX  = 8", "NAXIS   = 999"), "the card NAXIS1 of HDU 0 is missing"),
         (
             header("SIMPLE  =  T", "BITPIX  = 8", "NAXIS   = 1", "NAXIS1  = -2880"),
-            "the card NAXIS1 of HDU 0 reads '= -2880'",
+            "the card NAXIS1 of HDU 0 reads '= -2880', expected a whole number that is not negative",
         ),
     ],
 )
@@ -251,6 +261,11 @@ def test_a_table_without_rows_has_no_values():
             fits.Column("catId", "J", array=[1]),
             {"TFIELDS": -1},
             "the card TFIELDS is missing, or no number of things",
+        ),
+        (
+            fits.Column("catId", "J", array=np.zeros(100_001, "i4")),
+            {},
+            "it has 1 columns and 100001 rows of 4 bytes",
         ),
         (
             fits.Column("catId", "J", array=[1]),

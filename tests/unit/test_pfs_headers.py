@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from lsst.daf.butler import Timespan
 from lsst.daf.butler.time_utils import TimeConverter
 
-from pfs_ingestd.errors import Code, Rejected
+from pfs_ingestd.errors import Code, Incomplete, Rejected
 from pfs_ingestd.exposure import ConfigHeader, Exposure, RawHeader
 from pfs_ingestd.pfs.cards import UNUSABLE, pick
 from pfs_ingestd.pfs.exposures import EXPOSURE_CARDS, exposure
 from pfs_ingestd.pfs.headers import (
     RAW_CARDS,
+    check_ended,
     check_name,
     config_header,
     corrected,
     has_guide_stars,
     identity,
-    is_final,
     raw_header,
 )
 from pfs_ingestd.records import FileName, Kind
@@ -239,12 +239,54 @@ class TestRawHeader:
         assert identity(REQUIRED | {"W_SITE": "F"}) == ("PFS-F", 123456)
 
     @pytest.mark.parametrize(
-        ("cards", "expected"),
-        [({}, True), ({"W_H4PTCH": True}, True), ({"W_H4PTCH": False}, False), ({"W_H4PTCH": "T"}, False)],
+        "cards",
+        [
+            {},
+            {"W_H4PTCH": True, "W_H4NRED": 4},
+            {"W_H4NRED": 3},
+            {"W_H4NRED": -9999},
+            {"W_H4NRED": "no available value"},
+            {"W_H4NRED": UNUSABLE},
+        ],
     )
-    def test_a_header_may_still_be_amended(self, cards, expected):
-        """A ramp's header is final when it says so, or is too old to say anything."""
-        assert is_final(cards) == expected
+    def test_a_ramp_may_have_ended(self, cards):
+        """A ramp has ended if its header is final, or too old to say so, and no announced read is missing."""
+        check_ended(cards, 4)
+
+    @pytest.mark.parametrize(
+        ("cards", "reason"),
+        [
+            ({"W_H4PTCH": False}, "the header of the ramp is not final yet: W_H4PTCH is not T"),
+            ({"W_H4PTCH": "T"}, "the header of the ramp is not final yet: W_H4PTCH is not T"),
+            ({"W_H4PTCH": UNUSABLE}, "the header of the ramp is not final yet: W_H4PTCH is not T"),
+            (
+                {"W_H4PTCH": True, "W_H4NRED": 5},
+                "the ramp has 4 of the 5 reads that its card W_H4NRED announces",
+            ),
+        ],
+    )
+    def test_a_ramp_may_not_have_ended(self, cards, reason):
+        """A ramp whose header may still be amended, or announces more reads, is incomplete, and says why."""
+        with pytest.raises(Incomplete) as caught:
+            check_ended(cards, 4)
+
+        assert (Code.INCOMPLETE, reason) == (caught.value.code, caught.value.message)
+        assert caught.value.hint.endswith("with a header correction, then retry the file")
+
+    @pytest.mark.parametrize("value", ["a\0b", "\ud800", float("nan"), 1j, [1], {}])
+    def test_a_correction_may_hold_what_no_database_can(self, value):
+        """A corrected value with NUL, half a surrogate pair or of no type of a card is none."""
+        assert corrected({}, {"OBJECT": value}) == {"OBJECT": UNUSABLE}
+
+    def test_a_correction_may_hold_any_text(self):
+        """Quotes, line ends, control characters and letters beyond ASCII are texts like any other."""
+        text = "Robert'); DROP TABLE exposure;--\n\t\x1b[2J \u00e9 \U0001f52d"
+        assert corrected({}, {"OBJECT": text}) == {"OBJECT": text}
+
+    def test_a_long_value_is_shown_in_part(self):
+        """However long a wrong value is, the reason is one that a person can read."""
+        reason = refusal(raw_header, REQUIRED | {"W_SPMOD": "x" * 100_000})[-1]
+        assert reason == f"the card W_SPMOD is '{'x' * 79}..., expected a whole number from 1 to 4"
 
 
 class TestExposureRecord:
@@ -456,7 +498,8 @@ class TestExposureRecord:
         assert expected == made.lamps
 
     @pytest.mark.parametrize(
-        ("value", "expected"), [(4, 4), (1, 1), ("4", 4), (None, None), ("no available value", None)]
+        ("value", "expected"),
+        [(4, 4), (1, 1), ("4", 4), (None, None), ("no available value", None), (1e300, None)],
     )
     def test_reads_per_reference(self, value, expected):
         """The ratio of reads to references is told where a NIR detector tells it."""

@@ -160,6 +160,13 @@ def test_a_file_that_stays_incomplete_is_rejected():
     assert "still so after 0:30:00: ends 100 bytes early" in new.error
 
 
+def test_what_would_help_an_incomplete_file_is_told():
+    """Where something else than waiting or trying again may help, the rejection says that."""
+    error = Incomplete(Code.INCOMPLETE, "2 of 6 reads", hint="correct the card")
+    new = judged(record(), error, patience=PATIENCE, now=NOW + timedelta(minutes=30))
+    assert new.error == "still so after 0:30:00: 2 of 6 reads (correct the card)"
+
+
 def test_a_file_that_stays_unreadable_is_rejected_as_such():
     """A file system that never answers for one file is not taken for a truncated file."""
     error = TryLater(Code.BUSY, "Permission denied")

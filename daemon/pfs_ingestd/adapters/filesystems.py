@@ -1,10 +1,11 @@
-"""Which folders the kernel can watch: those on file systems that only this host writes to."""
+"""What the kernel says of file systems: which are written to by this host only, and what is mounted where."""
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["only_written_here"]
+__all__ = ["mount_of", "only_written_here"]
 
 _MOUNTS = Path("/proc/self/mountinfo")
 
@@ -58,15 +59,41 @@ def only_written_here(folder: Path, mounts: Path = _MOUNTS) -> bool:
     except OSError:
         return False
     real = Path(os.path.realpath(folder))
-    holder, kind = Path(), ""
-    for line in lines:
-        mount, mounted = _parse(line)
-        if mount != real and mount.is_relative_to(real) and _is_shared(mounted):
-            return False
+    table = [_parse(line) for line in lines]
+    if any(mount != real and mount.is_relative_to(real) and _is_shared(kind) for mount, kind in table):
+        return False
+    _, kind = _holder(real, table)
+    return bool(kind) and not _is_shared(kind)
+
+
+def mount_of(folder: Path, mounts: Path = _MOUNTS) -> Path:
+    """Tell where the file system that a folder is on is mounted.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        The folder; it need not be there.
+    mounts : `~pathlib.Path`, optional
+        The kernel's list of mounts, as proc_pid_mountinfo(5) describes it.
+
+    Raises
+    ------
+    OSError
+        If the kernel gives no list of mounts.
+    """
+    lines = os.fsdecode(mounts.read_bytes()).splitlines()
+    mount, _ = _holder(Path(os.path.realpath(folder)), [_parse(line) for line in lines])
+    return mount
+
+
+def _holder(real: Path, table: Sequence[tuple[Path, str]]) -> tuple[Path, str]:
+    """Find the mount that a path lies in, and the type of its file system."""
+    holder, kind = Path("/"), ""
+    for mount, mounted in table:
         # Of two mounts at one place the later covers the earlier.
         if real.is_relative_to(mount) and len(mount.parts) >= len(holder.parts):
             holder, kind = mount, mounted
-    return bool(kind) and not _is_shared(kind)
+    return holder, kind
 
 
 def _parse(line: str) -> tuple[Path, str]:

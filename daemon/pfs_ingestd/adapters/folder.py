@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from pfs_ingestd.errors import Code, IngestdError, Outage, TryLater
 from pfs_ingestd.ports import FolderMark, Listing
-from pfs_ingestd.records import FileName, Kind, Sighting
+from pfs_ingestd.records import FileName, Kind, Sighting, path_text
 
 __all__ = ["SETTLING", "WatchedFolder"]
 
@@ -26,6 +26,11 @@ _Identity: TypeAlias = tuple[int, int]
 
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _NOTHING: frozenset[Kind] = frozenset()
+
+
+def _root_of_all(_: Path) -> Path:
+    """Take everything for one file system."""
+    return Path("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class WatchedFolder:
     """The watched roots and everything below them that is not hidden.
 
     A folder is visited once in each scan, however many roots, nested roots and links lead to it. A link to a
-    folder is followed unless it leads to what is visited under its own path anyway.
+    folder is followed unless it leads to what is visited under its own path anyway, or above a root.
 
     Parameters
     ----------
@@ -65,6 +70,9 @@ class WatchedFolder:
         Whether a link to a file outside the roots is one of our files, too.
     settling : `float`, optional
         See `SETTLING`.
+    mount_of : `~collections.abc.Callable`, optional
+        Tells where the file system that a folder is on is mounted. A root whose file system is gone must not
+        be taken for the empty folder that is left.
     """
 
     def __init__(
@@ -75,6 +83,7 @@ class WatchedFolder:
         monotonic: Callable[[], float],
         follow_links: bool = False,
         settling: float = SETTLING,
+        mount_of: Callable[[Path], Path] = _root_of_all,
     ) -> None:
         self._roots: dict[Path, frozenset[Kind]] = {}
         for given, kinds in roots.items():
@@ -84,9 +93,12 @@ class WatchedFolder:
         self._monotonic = monotonic
         self._follow_links = follow_links
         self._settling = settling
+        self._mount_of = mount_of
+        self._mounts: dict[Path, Path] = {}
         self._memories: dict[Path, _Memory] = {}
         self._missed: set[Path] = set()
         self._problems: dict[Path, OSError] = {}
+        self._unseen: dict[Path, OSError] = {}
 
     def scan(self, marks: Mapping[Path, FolderMark]) -> Iterator[Listing]:
         """List the folders whose contents may have changed since they were marked, newest night first.
@@ -100,6 +112,7 @@ class WatchedFolder:
             At the end, if a watched root could not be read.
         """
         self._problems = {}
+        self._unseen = {}
         visited: dict[Path, _Memory] = {}
         served: dict[_Identity, frozenset[Kind]] = {}
         pending: list[Path] = []
@@ -114,16 +127,18 @@ class WatchedFolder:
         self._raise_for_roots()
 
     def problems(self) -> Mapping[Path, IngestdError]:
-        """Tell which folders the last scan could not read, and why."""
-        return {path: _unreadable(path, error) for path, error in self._problems.items()}
+        """Tell which folders the last scan could not read, and why; one of their files is enough."""
+        return {path: _unreadable(path, error) for path, error in (self._unseen | self._problems).items()}
 
     def look(self, path: Path) -> Sighting | None:
         """Look at one file; `None` if it is not there or not ours.
 
         Raises
         ------
+        Outage
+            If a folder that leads to it is away, or does not answer.
         TryLater
-            If the file system does not answer.
+            If the file alone does not answer.
         """
         name = self._name(path)
         if name is None:
@@ -135,9 +150,14 @@ class WatchedFolder:
                     return None
                 status = path.stat()
         except OSError as error:
+            away = self._away(path)
             if error.errno in _NOT_THERE:
-                return None
-            raise _unreadable(path, error) from error
+                if away is None:
+                    return None
+                raise away from error
+            # A folder that may be listed but not searched tells the names of files that nobody can look at.
+            self._unseen.setdefault(path.parent, error)
+            raise (away or _unreadable(path, error)) from error
         if not stat.S_ISREG(status.st_mode):
             return None
         return Sighting(
@@ -195,6 +215,8 @@ class WatchedFolder:
         try:
             # The time is read before the names: what is added in between shows as another time next time.
             status = folder.stat()
+            if folder in self._roots:
+                self._check_mounted(folder)
             stamp = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
             kinds = memory.kinds if memory else _kinds(folder, self._roots)
             already = served.get(stamp[:2], _NOTHING)
@@ -256,8 +278,9 @@ class WatchedFolder:
         return True
 
     def _is_detour(self, link: Path) -> bool:
-        """Say whether all that is wanted behind a link to a folder is visited under its own path anyway."""
-        return _kinds(_real(link), self._real_roots()) >= _kinds(link, self._roots)
+        """Say whether a link to a folder leads to what is visited under its own path, or in a wide circle."""
+        real, roots = _real(link), self._real_roots()
+        return _kinds(real, roots) >= _kinds(link, self._roots) or any(real in root.parents for root in roots)
 
     def _admits(self, link: Path) -> bool:
         """Say whether a link to a file may stand for the file."""
@@ -268,6 +291,33 @@ class WatchedFolder:
         for root, kinds in self._roots.items():
             real[_real(root)] = real.get(_real(root), _NOTHING) | kinds
         return real
+
+    def _check_mounted(self, root: Path) -> None:
+        """See that the file system that a root was on is still there."""
+        # Asked for after the root was looked at, which makes an automounter mount it.
+        mount = self._mount_of(root)
+        known = self._mounts.setdefault(root, mount)
+        if known != mount and known.is_relative_to(mount):
+            raise OSError(errno.ENODEV, f"nothing is mounted at {known} any more")
+        self._mounts[root] = mount
+
+    def _away(self, path: Path) -> Outage | None:
+        """Say what is wrong with the folders that lead to a path, if anything is."""
+        for root in self._roots:
+            if not path.is_relative_to(root):
+                continue
+            for below in reversed(path.relative_to(root).parents):
+                folder = root / below
+                try:
+                    os.scandir(folder).close()
+                    os.stat(os.path.join(folder, "."))  # noqa: PTH116, PTH118 (pathlib drops the dot)
+                    if folder == root:
+                        self._check_mounted(root)
+                except OSError as error:
+                    if folder == root or error.errno not in _NOT_THERE:
+                        return _unreachable({folder: error})
+                    break
+        return None
 
     def _name(self, path: Path) -> FileName | None:
         """Read a path's name, if a file there would be ours."""
@@ -281,11 +331,7 @@ class WatchedFolder:
     def _raise_for_roots(self) -> None:
         missing = {root: self._problems[root] for root in self._roots if root in self._problems}
         if missing:
-            raise Outage(
-                Code.ROOT_UNREACHABLE,
-                "; ".join(_unreadable(root, error).message for root, error in missing.items()),
-                hint="see that it is mounted and that the daemon's user may read it",
-            ) from next(iter(missing.values()))
+            raise _unreachable(missing) from next(iter(missing.values()))
 
 
 def _kinds(path: Path, roots: _Kinds) -> frozenset[Kind]:
@@ -318,9 +364,17 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def _unreachable(folders: Mapping[Path, OSError]) -> Outage:
+    return Outage(
+        Code.ROOT_UNREACHABLE,
+        "; ".join(_unreadable(folder, error).message for folder, error in folders.items()),
+        hint="see that it is mounted and that the daemon's user may read it",
+    )
+
+
 def _unreadable(path: Path, error: OSError) -> TryLater:
     return TryLater(
         Code.UNREADABLE,
-        f"{path} cannot be read: {error.strerror}",
+        f"{path_text(path)} cannot be read: {error.strerror}",
         hint="see that it is mounted and that the daemon's user may read it",
     )

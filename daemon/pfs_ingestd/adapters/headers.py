@@ -7,7 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from pfs_ingestd.errors import Code, Incomplete, IngestdError, Rejected, TryLater, Vanished
+from pfs_ingestd.errors import Code, Incomplete, IngestdError, Outage, Rejected, TryLater, Vanished
 from pfs_ingestd.exposure import CardValue, ConfigHeader, Exposure, RawHeader
 from pfs_ingestd.pfs import corrections
 from pfs_ingestd.pfs.cards import pick
@@ -15,21 +15,21 @@ from pfs_ingestd.pfs.exposures import exposure
 from pfs_ingestd.pfs.headers import (
     CONFIG_CARDS,
     RAW_CARDS,
+    check_ended,
     check_name,
     config_header,
     corrected,
     has_guide_stars,
     identity,
-    is_final,
     raw_header,
 )
 from pfs_ingestd.pfs.instrument import ARM_NUMBERS, SPECTROGRAPHS
-from pfs_ingestd.pfs.layout import check_image, check_ramp, config_table
+from pfs_ingestd.pfs.layout import check_image, config_table, count_reads
 from pfs_ingestd.pfs.names import is_ramp
 from pfs_ingestd.pfs.table import distinct_integers
 from pfs_ingestd.pfs.walk import walk
 from pfs_ingestd.ports import Header
-from pfs_ingestd.records import Kind, Sighting
+from pfs_ingestd.records import Kind, Sighting, path_text
 
 __all__ = ["FitsHeaders"]
 
@@ -61,7 +61,8 @@ class FitsHeaders:
         Returns
         -------
         answers : `~collections.abc.Sequence`
-            One for each file: its header, or `Incomplete`, `Vanished`, `Rejected` or `TryLater`.
+            One for each file: its header, or `Incomplete`, `Vanished`, `Rejected`, `TryLater`, or an `Outage`
+            where its whole folder cannot be read.
         """
         # The files of a visit share its corrections; the next call sees what was changed in them.
         look_up = cache(partial(corrections.find, self._folders))
@@ -91,11 +92,24 @@ def _read(sighting: Sighting, look_up: _Corrections) -> Header | IngestdError:
     except (FileNotFoundError, NotADirectoryError):
         return Vanished(Code.VANISHED, "the file is not there any more")
     except OSError as error:
-        return TryLater(
+        return _away(sighting.path.parent) or TryLater(
             Code.BUSY,
             f"the file cannot be read: {error.strerror}",
             hint="see that the daemon's user may read it, and that its file system answers",
         )
+
+
+def _away(folder: Path) -> Outage | None:
+    """Say that a whole folder cannot be read, if so: none of its files is to blame then."""
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        return Outage(
+            Code.ROOT_UNREACHABLE,
+            f"{path_text(folder)} cannot be read: {error.strerror}",
+            hint="see that it is mounted and that the daemon's user may read it",
+        )
+    return None
 
 
 def _change(file: BinaryIO, sighting: Sighting) -> Incomplete | None:
@@ -132,12 +146,13 @@ def _parse_raw(file: BinaryIO, sighting: Sighting, look_up: _Corrections) -> Raw
     for hdu in hdus[:2]:
         cards |= pick(hdu.header, RAW_CARDS)
     if is_ramp(sighting.path.name):
-        check_ramp(hdus)
-        if not is_final(cards):
-            raise Incomplete(Code.INCOMPLETE, "the header of the ramp is not final yet: W_H4PTCH is not T")
+        reads = count_reads(hdus)
+        cards = corrected(cards, look_up(*identity(cards)))
+        check_ended(cards, reads)
     else:
         check_image(hdus)
-    header = raw_header(corrected(cards, look_up(*identity(cards))))
+        cards = corrected(cards, look_up(*identity(cards)))
+    header = raw_header(cards)
     check_name(name, header)
     return header
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from pfs_ingestd.errors import Code, Fatal, Interrupted
+from pfs_ingestd.errors import Code, Fatal, Interrupted, Outage
 from pfs_ingestd.ports import Mailbox, Stop
 
 __all__ = ["Holder", "InstanceLock", "SystemClock", "SystemdNotifier", "post_on_signals", "stop_posting"]
@@ -105,7 +105,6 @@ def post_on_signals(mailbox: Mailbox, *, patience: float = STOP_PATIENCE) -> Non
     patience : `float`, optional
         Seconds from the first signal until `Interrupted` is raised in the main thread, wherever it is then.
     """
-
     stopping = False
 
     def post(_number: int, _frame: object) -> None:
@@ -173,6 +172,8 @@ class InstanceLock:
         ------
         Fatal
             If another process holds it, or the file cannot be locked.
+        Outage
+            If it cannot be written who holds it.
         """
         try:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -184,8 +185,7 @@ class InstanceLock:
             ) from error
         try:
             self._lock(file)
-            os.ftruncate(file, 0)
-            os.pwrite(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+            self._sign(file)
         except BaseException:
             os.close(file)
             raise
@@ -242,6 +242,17 @@ class InstanceLock:
             f"{_holder(file)} is at work already, with the lock {self._path}",
             hint="stop it first, or give this daemon its own state.database",
         )
+
+    def _sign(self, file: int) -> None:
+        try:
+            os.ftruncate(file, 0)
+            os.pwrite(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        except OSError as error:
+            raise Outage(
+                Code.STATE_UNREACHABLE,
+                f"the lock file {self._path} cannot be written: {error.strerror}",
+                hint="look at its disk",
+            ) from error
 
 
 def _holder(file: int) -> Holder:

@@ -18,6 +18,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "list": ("operator", "list_files"),
     "retry": ("operator", "retry"),
     "skip": ("operator", "skip"),
+    "replace": ("ingest", "replace"),
     "check-config": ("operator", "check_config_file"),
     "ingest-raws": ("ingest", "ingest_raws"),
     "ingest-pfs-config": ("ingest", "ingest_pfs_config"),

@@ -1,4 +1,4 @@
-"""Ingestion by command: ingest-raws, ingest-pfs-config."""
+"""Ingestion by command: ingest-raws, ingest-pfs-config, replace."""
 
 import glob
 import os
@@ -9,15 +9,16 @@ from pathlib import Path
 
 import click
 
-from pfs_ingestd.cli.options import instrument_option, transfer_option
+from pfs_ingestd.cli.options import config_option, instrument_option, transfer_option
 from pfs_ingestd.cli.output import exits, progress_bars
+from pfs_ingestd.config import load_config
 from pfs_ingestd.errors import Code, ExitCode
 from pfs_ingestd.logs import configure_logs
 from pfs_ingestd.oneshot import Result
 from pfs_ingestd.records import Kind, path_text
-from pfs_ingestd.wiring import OneShotOptions, one_shot
+from pfs_ingestd.wiring import OneShotOptions, one_shot, replace_file
 
-__all__ = ["ingest_pfs_config", "ingest_raws"]
+__all__ = ["ingest_pfs_config", "ingest_raws", "replace"]
 
 _fail_fast_option = click.option("--fail-fast", is_flag=True, help="Stop at the first file that is rejected.")
 _paths_argument = click.argument("paths", nargs=-1, required=True)
@@ -94,6 +95,23 @@ def ingest_pfs_config(
         fail_fast=fail_fast,
     )
     return _ingest(options, paths)
+
+
+@click.command()
+@config_option
+@click.argument("path", type=click.Path(path_type=Path))
+@exits
+def replace(config_file: Path, path: Path) -> ExitCode:
+    """Store the file at PATH in the place of what the repository has under its data ID.
+
+    For a file that was changed after it was ingested, or that conflicts with one that was. The dataset keeps
+    its id; should the new file not go in, the old one stays.
+    """
+    config = load_config(config_file, os.environ)
+    configure_logs(level="warning", format="auto", file=None, stream=sys.stderr)
+    record = replace_file(config, Path(os.path.abspath(path)), os.environ)  # noqa: PTH100 (links are part of a path's name)
+    click.echo(f"{path_text(record.path)} is stored as dataset {record.dataset_id}")
+    return ExitCode.DONE
 
 
 def _ingest(options: OneShotOptions, arguments: Sequence[str]) -> ExitCode:

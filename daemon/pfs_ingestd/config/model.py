@@ -228,6 +228,9 @@ class Config(_Section):
 
     @property
     def lock_file(self) -> Path:
-        """The file whose lock says that a daemon is at work: beside the inbox, or else the status file."""
-        beside = self.state.database.file or self.status.file
+        """The file whose lock says that a daemon is at work: beside the inbox, or else the status file.
+
+        Two configurations that name one inbox, of which one by a link, share the lock.
+        """
+        beside = Path(os.path.realpath(self.state.database.file or self.status.file))
         return beside.with_name(f"{beside.name}.lock")

@@ -129,8 +129,10 @@ def _repository_problems(config: Config) -> Iterator[Problem]:
         marker.stat()
     except (FileNotFoundError, NotADirectoryError):
         yield Problem("repository", f"no repository at {path}; `pfs-ingestd init {path}` creates one")
-    except OSError as error:
+    except PermissionError as error:
         yield Problem("repository", f"{error.strerror}: {marker}")
+    except OSError:
+        return  # a file system that does not answer may do so when the repository is opened
 
 
 def _file_problems(config: Config) -> Iterator[Problem]:

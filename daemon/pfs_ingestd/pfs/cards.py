@@ -1,6 +1,7 @@
 """Header cards: picked out of the bytes of a header, and what is of use in their values."""
 
 import math
+import re
 from collections.abc import Collection
 
 from astropy.io.fits import Card, VerifyError
@@ -11,12 +12,14 @@ from pfs_ingestd.pfs.walk import CARD
 __all__ = ["NO_VALUE", "UNUSABLE", "number", "parsed_number", "pick", "usable"]
 
 UNUSABLE = False
-"""Stands for the value of a card that is there and holds nothing of use: undefined, or not of FITS syntax."""
+"""Stands for the value of a card that is there and holds nothing of use: undefined, or not of FITS syntax, or
+not fit for a database."""
 
 NO_VALUE = "no available value"
 """What the control system writes when it has no text, and often when it has no number."""
 
 _NO_NUMBERS = (-9998.0, -9999.0)
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def pick(header: bytes, wanted: Collection[str]) -> dict[str, CardValue]:
@@ -51,8 +54,14 @@ def pick(header: bytes, wanted: Collection[str]) -> dict[str, CardValue]:
 
 
 def usable(value: object) -> CardValue:
-    """Take a value that a card can hold as it is, and any other for `UNUSABLE`."""
-    if isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+    """Take a value that a card can hold as it is, and any other for `UNUSABLE`.
+
+    A header correction can hold what no card can: NUL, which PostgreSQL refuses, and halves of surrogate
+    pairs, which have no UTF-8.
+    """
+    if isinstance(value, str):
+        return UNUSABLE if _UNWRITABLE.search(value) else value
+    if isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return UNUSABLE
 

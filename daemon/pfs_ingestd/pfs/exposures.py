@@ -75,6 +75,7 @@ _TEXT_WIDTH = 64
 _HORIZON, _ZENITH = 0.0, 90.0
 _NADIR = -90.0
 _LOWEST_AZIMUTH = -360.0
+_LARGEST_RATIO = 2**31
 
 _EPOCH = Time("1970-01-01", scale="tai")
 _NS_PER_DAY = 86400 * 10**9
@@ -203,4 +204,4 @@ def _lamps(cards: Mapping[str, CardValue]) -> str:
 
 def _irp_ratio(cards: Mapping[str, CardValue]) -> int | None:
     ratio = parsed_number(cards.get("W_H4IRPN"))
-    return None if ratio is None else int(ratio)
+    return None if ratio is None or abs(ratio) > _LARGEST_RATIO else int(ratio)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from pfs_ingestd.errors import Code, Rejected
+from pfs_ingestd.errors import Code, Incomplete, Rejected
 from pfs_ingestd.exposure import CardValue, ConfigHeader, RawHeader
 from pfs_ingestd.pfs.cards import UNUSABLE, number, parsed_number, usable
 from pfs_ingestd.pfs.exposures import EXPOSURE_CARDS
@@ -13,16 +13,25 @@ from pfs_ingestd.records import FileName
 __all__ = [
     "CONFIG_CARDS",
     "RAW_CARDS",
+    "check_ended",
     "check_name",
     "config_header",
     "corrected",
     "has_guide_stars",
     "identity",
-    "is_final",
     "raw_header",
 ]
 
-RAW_CARDS = EXPOSURE_CARDS | {"W_ARM", "W_ENFCAZ", "W_H4PTCH", "W_PFDSGN", "W_SITE", "W_SPMOD", "W_VISIT"}
+RAW_CARDS = EXPOSURE_CARDS | {
+    "W_ARM",
+    "W_ENFCAZ",
+    "W_H4NRED",
+    "W_H4PTCH",
+    "W_PFDSGN",
+    "W_SITE",
+    "W_SPMOD",
+    "W_VISIT",
+}
 """The cards of a raw that matter."""
 
 CONFIG_CARDS = frozenset({"DAMD_VER", "W_CAMMSK", "W_PFDSGN", "W_VISIT"})
@@ -35,6 +44,7 @@ _ARM_BITS = "brnm"
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,19}\s*")
 _LARGEST = 2**63 - 1
 _LARGEST_OFFSET = 1e9
+_LONGEST_SHOWN = 80
 
 # ut1 would need tables from the net, and local time says nothing of TAI.
 _SCALES = ("utc", "tai", "tt", "tdb", "tcb", "tcg")
@@ -65,12 +75,40 @@ def identity(cards: Mapping[str, CardValue]) -> tuple[str, int]:
     return instrument_name(str(site)), _whole(cards, "W_VISIT", 0, _LARGEST)
 
 
-def is_final(cards: Mapping[str, CardValue]) -> bool:
-    """Say whether the header of a ramp is the final one: it is amended when the exposure ends.
+def check_ended(cards: Mapping[str, CardValue], reads: int) -> None:
+    """See that a ramp has come to the end that its header announces.
 
-    The card that says so exists since December 2023; a header without it counts as final.
+    Parameters
+    ----------
+    cards : `~collections.abc.Mapping` [`str`, `CardValue`]
+        `RAW_CARDS`, corrections applied.
+    reads : `int`
+        How many whole reads the file has.
+
+    Raises
+    ------
+    Incomplete
+        If reads are missing, or the header is not the final one.
+
+    Notes
+    -----
+    ``W_H4NRED`` is the number of reads asked for, and is amended when a ramp is stopped early. ``W_H4PTCH``
+    exists since December 2023 and becomes T when the header is amended at the end of the exposure, which can
+    be before the last read is written. ``docs/decisions/interrupted-ramps.md`` has the reasons.
     """
-    return cards.get("W_H4PTCH", True) is True
+    if cards.get("W_H4PTCH", True) is not True:
+        raise Incomplete(
+            Code.INCOMPLETE,
+            "the header of the ramp is not final yet: W_H4PTCH is not T",
+            hint="if it never will be, set W_H4PTCH with a header correction, then retry the file",
+        )
+    announced = cards.get("W_H4NRED")
+    if isinstance(announced, int) and reads < announced:
+        raise Incomplete(
+            Code.INCOMPLETE,
+            f"the ramp has {reads} of the {announced} reads that its card W_H4NRED announces",
+            hint="if it was stopped there, set W_H4NRED with a header correction, then retry the file",
+        )
 
 
 def raw_header(cards: Mapping[str, CardValue]) -> RawHeader:
@@ -181,12 +219,17 @@ def _required(cards: Mapping[str, CardValue], keyword: str) -> CardValue:
 
 def _bad(cards: Mapping[str, CardValue], keyword: str, expected: str) -> Rejected:
     value = cards[keyword]
-    shown = "has no value" if value is UNUSABLE else f"is {value!r}"
+    shown = "has no value" if value is UNUSABLE else f"is {_bounded(repr(value))}"
     return Rejected(
         Code.BAD_CARD,
         f"the card {keyword} {shown}, expected {expected}",
         hint="put it right with a header correction, then retry the file",
     )
+
+
+def _bounded(text: str) -> str:
+    # CONTINUE cards make a text as long as the header.
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _whole(cards: Mapping[str, CardValue], keyword: str, smallest: int, largest: int) -> int:

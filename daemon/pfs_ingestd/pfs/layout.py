@@ -7,7 +7,7 @@ from itertools import zip_longest
 from pfs_ingestd.errors import Code, Incomplete
 from pfs_ingestd.pfs.walk import Hdu
 
-__all__ = ["check_image", "check_ramp", "config_table"]
+__all__ = ["check_image", "config_table", "count_reads"]
 
 _READ = re.compile(r"(?P<reset>RESET_)?(?:IMAGE|REF)_[0-9]+")
 
@@ -24,12 +24,11 @@ def check_image(hdus: Sequence[Hdu]) -> None:
         raise Incomplete(Code.INCOMPLETE, f"the file ends after {hdus[-1]}, without an image")
 
 
-def check_ramp(hdus: Sequence[Hdu]) -> None:
-    """See that a ramp has at least one read, and each of its reads whole.
+def count_reads(hdus: Sequence[Hdu]) -> int:
+    """Count the reads of a ramp, of which there is at least one, and each of them whole.
 
     A read is an image and its reference, ``IMAGE_i`` and ``REF_i``, i from 1; reset frames, if any, come
-    first. How many reads there are is left to the file: the card with their number is that of the reads
-    asked for, and a ramp may be stopped early.
+    first.
 
     Raises
     ------
@@ -49,6 +48,7 @@ def check_ramp(hdus: Sequence[Hdu]) -> None:
     if found != expected:
         wanted = next(name for name, has in zip_longest(expected, found) if name != has)
         raise Incomplete(Code.INCOMPLETE, f"the ramp ends after {hdus[-1]}, without {wanted} in its place")
+    return reads // 2
 
 
 def config_table(hdus: Sequence[Hdu], *, has_guide_stars: bool) -> Hdu:

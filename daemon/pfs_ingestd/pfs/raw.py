@@ -70,8 +70,7 @@ class PfsRaw:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        # BLANK is a card that the observatory demands; 0 and 65535 are values like any other.
-        self._hdus = fits.open(path, memmap=False, ignore_blank=True)
+        self._hdus = fits.open(path, memmap=False)
         self._finalizer = weakref.finalize(self, self._hdus.close)
 
     def __enter__(self) -> Self:

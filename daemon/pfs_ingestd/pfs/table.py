@@ -16,6 +16,8 @@ _WIDTHS = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 
 _INTEGERS = {"B": ">u1", "I": ">i2", "J": ">i4", "K": ">i8"}
 _FORMAT = re.compile(r"(?P<count>[0-9]{0,9})(?P<code>[LXBIJKAEDCMPQ])")
 _MOST_COLUMNS = 999
+# Forty times the fibres there are: to go through all that a file can announce might never end.
+_MOST_ROWS = 100_000
 _CHUNK = 1 << 22
 
 
@@ -45,7 +47,7 @@ def distinct_integers(file: BinaryIO, hdu: Hdu, column: str) -> tuple[int, ...]:
     if text(cards.get(b"XTENSION", b"")) != "BINTABLE":
         raise _bad(hdu, "it is not a binary table")
     width, rows, columns = (_count(cards, keyword, hdu) for keyword in ("NAXIS1", "NAXIS2", "TFIELDS"))
-    if columns > _MOST_COLUMNS or width > _CHUNK or width * rows > hdu.size:
+    if columns > _MOST_COLUMNS or rows > _MOST_ROWS or width > _CHUNK or width * rows > hdu.size:
         raise _bad(hdu, f"it has {columns} columns and {rows} rows of {width} bytes")
     field = _find(cards, columns, width, hdu, column)
     if field is None:

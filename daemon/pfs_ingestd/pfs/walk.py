@@ -28,6 +28,7 @@ _PRIMARY = b"SIMPLE  ="
 _EXTENSION = b"XTENSION="
 _BITPIX = frozenset({8, 16, 32, 64, -32, -64})
 _MOST_AXES = 999
+_INTEGER = re.compile(rb" *[+-]?[0-9]+ *")
 _STRING = re.compile(rb"\s*'((?:[ -&(-~]|'')*)'")
 
 
@@ -96,7 +97,7 @@ def walk(file: BinaryIO, size: int) -> Iterator[Hdu]:
         hdu = _hdu(number, header, data_start)
         start = data_start + _padded(hdu.size)
         if start > size:
-            raise Incomplete(Code.INCOMPLETE, f"the file ends {start - size} bytes before the end of {hdu}")
+            raise Incomplete(Code.INCOMPLETE, f"the file ends {_bytes(start - size)} before the end of {hdu}")
         yield hdu
         number += 1
         before = str(hdu)
@@ -110,10 +111,7 @@ def card_map(header: bytes) -> dict[bytes, bytes]:
 def integer(card: bytes) -> int | None:
     """Read the integer in a card of the FITS standard's own; `None` if there is none."""
     value = card[10:].partition(b"/")[0]
-    try:
-        return int(value) if card[8:10] == b"= " else None
-    except ValueError:
-        return None
+    return int(value) if card[8:10] == b"= " and _INTEGER.fullmatch(value) else None
 
 
 def text(card: bytes) -> str:
@@ -158,7 +156,7 @@ def _check_beginning(beginning: bytes, number: int, rest: int, before: str) -> N
     if wanted.startswith(beginning[: len(wanted)]):
         return
     if number:
-        raise Incomplete(Code.INCOMPLETE, f"the {rest} bytes after {before} are not an HDU")
+        raise Incomplete(Code.INCOMPLETE, f"what follows {before}, {_bytes(rest)}, is no HDU")
     # A file server shows what a writer has skipped for now as zeros.
     if not beginning.strip(b"\0"):
         raise Incomplete(Code.INCOMPLETE, "the file begins with zero bytes: not all of it is written")
@@ -177,7 +175,7 @@ def _hdu(number: int, header: bytes, start: int) -> Hdu:
     bitpix = _demand(cards, number, b"BITPIX")
     axes = _demand(cards, number, b"NAXIS")
     if bitpix not in _BITPIX or axes > _MOST_AXES:
-        raise _not_fits(f"HDU {number} has BITPIX = {bitpix} and NAXIS = {axes}")
+        raise _not_fits(f"HDU {number} has BITPIX = {bitpix} and NAXIS = {axes}, which cannot be")
     shape = [_demand(cards, number, b"NAXIS%d" % axis) for axis in range(1, axes + 1)]
     extra = _demand(cards, number, b"PCOUNT", default=0)
     groups = _demand(cards, number, b"GCOUNT", default=1)
@@ -201,9 +199,16 @@ def _demand(cards: dict[bytes, bytes], number: int, keyword: bytes, *, default: 
     card = cards.get(keyword.ljust(8))
     value = default if card is None else integer(card)
     if value is None or (value < 0 and keyword != b"BITPIX"):
-        shown = "is missing" if card is None else f"reads {card[8:40].decode('ascii', 'replace').rstrip()!r}"
-        raise _not_fits(f"the card {keyword.decode()} of HDU {number} {shown}")
+        found = "is missing"
+        if card is not None:
+            expected = "a whole number" if keyword == b"BITPIX" else "a whole number that is not negative"
+            found = f"reads {card[8:40].decode('ascii', 'replace').rstrip()!r}, expected {expected}"
+        raise _not_fits(f"the card {keyword.decode()} of HDU {number} {found}")
     return value
+
+
+def _bytes(count: int) -> str:
+    return "1 byte" if count == 1 else f"{count} bytes"
 
 
 def _padded(size: int) -> int:

@@ -7,8 +7,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from pfs_ingestd.adapters.inbox.claim import claim
+from pfs_ingestd.adapters.inbox.damage import APPLICATION_ID, damaged, is_foreign
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, StaleRecord, TryLater
 
 __all__ = ["open_engine", "transaction"]
@@ -29,8 +32,6 @@ _SQLITE = {
     sqlite3.SQLITE_READONLY: (Outage, Code.READ_ONLY, "make it writable for this user"),
     sqlite3.SQLITE_IOERR: (Outage, Code.STATE_UNREACHABLE, "look at its disk"),
     sqlite3.SQLITE_CANTOPEN: (Fatal, Code.STATE_UNUSABLE, "create its folder, readable for this user"),
-    sqlite3.SQLITE_CORRUPT: (Fatal, Code.STATE_UNUSABLE, "move it away; a new one is made from the folders"),
-    sqlite3.SQLITE_NOTADB: (Fatal, Code.STATE_UNUSABLE, "move it away; a new one is made from the folders"),
 }
 
 # By SQLSTATE class, https://www.postgresql.org/docs/current/errcodes-appendix.html; single codes come first.
@@ -47,7 +48,7 @@ _POSTGRESQL = {
 }
 
 
-def open_engine(url: str, *, read_only: bool) -> Engine:
+def open_engine(url: str, *, read_only: bool, owner: str | None = None) -> Engine:
     """Make ready to connect to the database at a URL.
 
     Parameters
@@ -56,11 +57,13 @@ def open_engine(url: str, *, read_only: bool) -> Engine:
         ``sqlite:///<path>`` or any ``postgresql://`` URL.
     read_only : `bool`
         Whether to refuse to write, and to create the database.
+    owner : `str`, optional
+        Who claims a PostgreSQL database for himself: each connection then holds the claim, or is not made.
 
     Raises
     ------
     Fatal
-        If the URL cannot be used.
+        If the URL cannot be used, or an SQLite file belongs to another program.
     """
     try:
         parsed = make_url(url)
@@ -68,7 +71,7 @@ def open_engine(url: str, *, read_only: bool) -> Engine:
             case "sqlite" if parsed.database and parsed.database != ":memory:":
                 return _sqlite(parsed, Path(parsed.database), read_only=read_only)
             case "postgresql":
-                return _postgresql(parsed, read_only=read_only)
+                return _postgresql(parsed, read_only=read_only, owner=owner)
     except (ArgumentError, ValueError) as error:
         # The text may hold a password, so it is not repeated.
         raise Fatal(Code.CONFIGURATION, "state.database is not a database URL", hint=_URLS) from error
@@ -87,6 +90,8 @@ def transaction(engine: Engine, *, writing: bool) -> Iterator[Connection]:
         If another process holds a lock.
     Outage
         If the server does not answer, or nothing can be written.
+    DamagedInbox
+        If the SQLite file turns out to be damaged.
     Fatal
         If the database cannot be used.
     """
@@ -99,6 +104,12 @@ def transaction(engine: Engine, *, writing: bool) -> Iterator[Connection]:
 
 def _sqlite(url: URL, path: Path, *, read_only: bool) -> Engine:
     timeout = float(str(url.query.get("timeout", LOCK_SECONDS)))
+    if is_foreign(path):
+        raise Fatal(
+            Code.STATE_UNUSABLE,
+            f"{url!r} is the database of something else",
+            hint="give state.database a file of its own",
+        )
     connect = _reader if read_only else _writer
     engine = create_engine(url, creator=lambda: connect(path, timeout), pool_size=1, max_overflow=0)
 
@@ -113,12 +124,19 @@ def _sqlite(url: URL, path: Path, *, read_only: bool) -> Engine:
 
 def _writer(path: Path, timeout: float) -> sqlite3.Connection:
     connection = _connect(path, "mode=rwc", timeout)
-    connection.execute("PRAGMA foreign_keys = ON")
-    # Readers do not wait for the writer nor the writer for them.
-    connection.execute("PRAGMA journal_mode = WAL")
-    # A commit does not wait for the disk. After a power cut the last ones may be missing, never half there:
-    # those files are seen again, and the repository knows them.
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        if connection.execute("PRAGMA page_count").fetchone() == (0,):
+            # With the first byte that is written, so that there is no inbox that does not look like ours.
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        # Readers do not wait for the writer nor the writer for them.
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A commit does not wait for the disk. After a power cut the last ones may be missing, never half
+        # there: those files are seen again, and the repository knows them.
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -126,7 +144,7 @@ def _reader(path: Path, timeout: float) -> sqlite3.Connection:
     connection = _connect(path, "mode=ro", timeout)
     try:
         connection.execute("SELECT count(*) FROM sqlite_schema")
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         connection.close()
         # A reader who may not write to the folder cannot make the files beside the database that SQLite
         # wants. Where there are none, no other process has it open, and it can be read as it lies there.
@@ -148,14 +166,14 @@ def _connect(path: Path, options: str, timeout: float) -> sqlite3.Connection:
     )
 
 
-def _postgresql(url: URL, *, read_only: bool) -> Engine:
+def _postgresql(url: URL, *, read_only: bool, owner: str | None) -> Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg2")
     # What the URL says comes after ours, and so overrides it.
     options = f"-c lock_timeout={LOCK_SECONDS}s {url.query.get('options', '')}".strip()
     url = url.update_query_dict({"connect_timeout": str(CONNECT_SECONDS), **url.query, "options": options})
     try:
-        return create_engine(
+        engine = create_engine(
             url,
             pool_size=1,
             max_overflow=0,
@@ -168,6 +186,13 @@ def _postgresql(url: URL, *, read_only: bool) -> Engine:
             f"{url!r} needs the Python package {error.name}",
             hint="pip install 'pfs-ingestd[postgresql]'",
         ) from error
+    if owner is not None:
+
+        @event.listens_for(engine, "connect")
+        def _claim(connection: DBAPIConnection, _record: object) -> None:
+            claim(connection, owner, repr(url))
+
+    return engine
 
 
 def _ours(error: DBAPIError, url: URL) -> IngestdError:
@@ -175,6 +200,8 @@ def _ours(error: DBAPIError, url: URL) -> IngestdError:
     foreign = error.orig
     message = f"the inbox {url!r} failed: {foreign}"
     if isinstance(foreign, sqlite3.Error):
+        if _is_damage(foreign):
+            return damaged(url, foreign)
         ours, code, hint = _SQLITE.get(getattr(foreign, "sqlite_errorcode", 0) & 0xFF, _UNKNOWN)
         return ours(code, message, hint=hint)
     state = getattr(foreign, "pgcode", None)
@@ -183,6 +210,14 @@ def _ours(error: DBAPIError, url: URL) -> IngestdError:
         _POSTGRESQL.get(state) or _POSTGRESQL.get(state[:2], _UNKNOWN) if state else _POSTGRESQL["08"]
     )
     return ours(code, message, hint=hint)
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        # Text that is not UTF-8: Python finds that out, and has no code for it.
+        return isinstance(error, sqlite3.OperationalError)
+    return code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 _UNKNOWN = (Fatal, Code.STATE_UNUSABLE, "this is a bug, or a database that is not ours; see the log")

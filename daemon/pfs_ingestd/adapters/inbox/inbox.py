@@ -2,11 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from operator import index
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -23,6 +24,7 @@ from sqlalchemy import (
 )
 
 from pfs_ingestd.adapters.inbox import schema
+from pfs_ingestd.adapters.inbox.damage import damaged
 from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
 from pfs_ingestd.adapters.inbox.rows import COLUMNS, file_name, microseconds, moment, record, values
 from pfs_ingestd.adapters.inbox.schema import DUE, FILE, FOLDER, TALLY
@@ -49,7 +51,7 @@ _UPDATE = (
 _COUNT = update(TALLY).where(TALLY.c.state == bindparam("of")).values(files=TALLY.c.files + bindparam("more"))
 
 
-def open_inbox(url: str, *, read_only: bool = False) -> "SqlInbox":
+def open_inbox(url: str, *, read_only: bool = False, owner: str | None = None) -> "SqlInbox":
     """Open the inbox at a database URL; create it, or bring it up to our version, where needed.
 
     Parameters
@@ -58,17 +60,25 @@ def open_inbox(url: str, *, read_only: bool = False) -> "SqlInbox":
         ``sqlite:///<path>`` or any ``postgresql://`` URL.
     read_only : `bool`, optional
         Only read, beside a daemon that may be running; then the inbox must be there.
+    owner : `str`, optional
+        Who opens it as the one daemon that works on it. An SQLite file is then read through for damage, which
+        takes a second for half a million files; an inbox in PostgreSQL is claimed as long as it is open.
 
     Raises
     ------
+    DamagedInbox
+        If it is an SQLite file, and damaged; it is left as it is.
     Fatal
-        If it cannot be used: a bad URL, a newer version, something else in it, missing where it must not be.
+        If it cannot be used: a bad URL, a newer version, something else in it, missing where it must not be,
+        claimed by another daemon.
     Outage
         If its server does not answer.
     """
-    engine = open_engine(url, read_only=read_only)
+    engine = open_engine(url, read_only=read_only, owner=owner)
     try:
         with transaction(engine, writing=not read_only) as connection:
+            if owner is not None:
+                schema.examine(connection)
             if read_only:
                 schema.check(connection)
             else:
@@ -83,7 +93,8 @@ class SqlInbox:
     """The durable list of files, in a database; see `open_inbox`.
 
     Besides what its methods say, each raises `TryLater` while another process holds a lock, `Outage` where
-    the database does not answer or cannot be written to, and `Fatal` where it is unusable.
+    the database does not answer or cannot be written to, `DamagedInbox` where an SQLite file turns out to be
+    damaged, and `Fatal` where it is unusable otherwise.
 
     Parameters
     ----------
@@ -116,8 +127,9 @@ class SqlInbox:
     def find(self, paths: Collection[Path]) -> Mapping[Path, FileRecord]:
         """Get the records of some paths, where there are any."""
         found = {}
-        with transaction(self._engine, writing=False) as connection:
-            for parent, names in _by_folder(paths).items():
+        folders = _by_folder(paths)
+        with self._reading() as connection:
+            for parent, names in folders.items():
                 for chunk in _chunks(names):
                     rows = connection.execute(_RECORDS.where(*_among(parent, chunk)))
                     found.update({each.path: each for each in map(record, rows)})
@@ -126,10 +138,9 @@ class SqlInbox:
     def names(self, folder: Path) -> Mapping[str, State]:
         """Get the names known directly in a folder, and their states."""
         known = select(FILE.c.name, FILE.c.state).join(FOLDER).where(FOLDER.c.path == path_text(folder))
-        with transaction(self._engine, writing=False) as connection:
-            rows = connection.execute(known).all()
         states = {state.value: state for state in State}
-        return {file_name(name): states[state] for name, state in rows}
+        with self._reading() as connection:
+            return {file_name(name): states[state] for name, state in connection.execute(known)}
 
     def add(self, records: Sequence[FileRecord]) -> None:
         """Insert records of paths that have none.
@@ -189,8 +200,7 @@ class SqlInbox:
             .order_by(FILE.c.live.desc(), FILE.c.visit.desc(), FILE.c.name, FILE.c.folder_id)
             .limit(limit)
         )
-        with transaction(self._engine, writing=False) as connection:
-            return [record(row) for row in connection.execute(statement)]
+        return [each for each, _ in self._records(statement)]
 
     def next_due(self, states: Collection[State]) -> datetime | None:
         """Tell when the next record in one of these states falls due: its `not_before`, or `updated`."""
@@ -200,7 +210,7 @@ class SqlInbox:
         """Get the pfsConfig records of some visits in some states."""
         return self._of_visits(visits, FILE.c.kind == Kind.PFS_CONFIG.value, _in(states))
 
-    def in_state(self, states: Collection[State]) -> Iterator[FileRecord]:
+    def in_state(self, states: Collection[State], *, since: datetime | None = None) -> Iterator[FileRecord]:
         """Go through all records in some states, state by state, in the order of their arrival.
 
         They are read in portions, each as they are by then, and no transaction stays open in between.
@@ -208,16 +218,19 @@ class SqlInbox:
         place = tuple_(FILE.c.steady_since, FILE.c.id)
         for state in sorted(states):
             portion = _RECORDS.where(FILE.c.state == state.value).order_by(*place.clauses).limit(CHUNK)
+            if since is not None:
+                portion = portion.where(FILE.c.steady_since >= microseconds(since))
             after: Sequence[ColumnElement[bool]] = ()
-            while rows := self._read(portion.where(*after)):
-                yield from map(record, rows)
-                after = (place > tuple_(rows[-1].steady_since, rows[-1].id),)
+            while found := self._records(portion.where(*after)):
+                yield from (each for each, _ in found)
+                last, row_id = found[-1]
+                after = (place > tuple_(microseconds(last.steady_since), row_id),)
 
     def counts(self) -> Mapping[State, int]:
         """Count the records in each state; every state has an entry."""
-        with transaction(self._engine, writing=False) as connection:
+        with self._reading() as connection:
             counted = dict(connection.execute(select(TALLY.c.state, TALLY.c.files)).all())
-        return {state: counted[state.value] for state in State}
+            return {state: counted[state.value] for state in State}
 
     def oldest(self, states: Collection[State]) -> datetime | None:
         """Tell the earliest `steady_since` among the records in some states."""
@@ -228,10 +241,11 @@ class SqlInbox:
         remembered = select(FOLDER.c.path, FOLDER.c.mtime_ns, FOLDER.c.settled).where(
             FOLDER.c.mtime_ns.is_not(None)
         )
-        marks = (
-            FolderMark(text_path(path), int(mtime_ns), settled)
-            for path, mtime_ns, settled in self._read(remembered)
-        )
+        with self._reading() as connection:
+            marks = [
+                FolderMark(text_path(path), int(mtime_ns), settled)
+                for path, mtime_ns, settled in connection.execute(remembered)
+            ]
         return {mark.folder: mark for mark in marks}
 
     def mark(self, mark: FolderMark) -> None:
@@ -288,24 +302,35 @@ class SqlInbox:
 
     def _of_visits(self, visits: Collection[int], *filters: ColumnElement[bool]) -> list[FileRecord]:
         records: list[FileRecord] = []
-        with transaction(self._engine, writing=False) as connection:
-            for chunk in _chunks([index(visit) for visit in visits]):
+        numbers = [index(visit) for visit in visits]
+        with self._reading() as connection:
+            for chunk in _chunks(numbers):
                 rows = connection.execute(_RECORDS.where(FILE.c.visit.in_(chunk), *filters))
                 records.extend(map(record, rows))
         return records
 
     def _earliest(self, time: ColumnElement[int], states: Collection[State]) -> datetime | None:
         """Find the earliest of a time among the records in some states; an index has it ready for each."""
-        with transaction(self._engine, writing=False) as connection:
+        with self._reading() as connection:
             times = [
                 connection.execute(select(func.min(time)).where(FILE.c.state == state.value)).scalar()
                 for state in states
             ]
-        return min((moment(earliest) for earliest in times if earliest is not None), default=None)
+            return min((moment(earliest) for earliest in times if earliest is not None), default=None)
 
-    def _read(self, statement: Executable) -> Sequence[Any]:
-        with transaction(self._engine, writing=False) as connection:
-            return connection.execute(statement).all()
+    def _records(self, statement: Executable) -> Sequence[tuple[FileRecord, int]]:
+        """Get records, each with the id of its row."""
+        with self._reading() as connection:
+            return [(record(row), row.id) for row in connection.execute(statement)]
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """Read in one transaction; a value that we cannot have written is damage."""
+        try:
+            with transaction(self._engine, writing=False) as connection:
+                yield connection
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
+            raise damaged(self._engine.url, f"a value in it cannot be understood: {error!r}") from error
 
 
 def _locked(connection: Connection, paths: Iterable[Path]) -> dict[Path, tuple[int, str, int]]:

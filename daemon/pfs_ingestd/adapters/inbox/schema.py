@@ -18,13 +18,15 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    text,
     update,
 )
 
+from pfs_ingestd.adapters.inbox.damage import damaged
 from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.records import State
 
-__all__ = ["DUE", "FILE", "FOLDER", "TALLY", "UPGRADES", "check", "prepare"]
+__all__ = ["DUE", "FILE", "FOLDER", "TALLY", "UPGRADES", "check", "examine", "prepare"]
 
 _METADATA = MetaData()
 
@@ -122,8 +124,10 @@ def prepare(connection: Connection, upgrades: Sequence[Upgrade] = UPGRADES) -> N
 
     Raises
     ------
+    DamagedInbox
+        If something of them is missing in an SQLite file.
     Fatal
-        If they are of a newer version than ours, or the database holds something else.
+        If they are of a newer version than ours.
     """
     if connection.dialect.name == "postgresql":
         # Two that start at once create once.
@@ -136,6 +140,24 @@ def prepare(connection: Connection, upgrades: Sequence[Upgrade] = UPGRADES) -> N
     for upgrade in upgrades[version - 1 :]:
         upgrade(connection)
     connection.execute(update(_VERSION).values(version=1 + len(upgrades)))
+    _check_whole(connection)
+
+
+def examine(connection: Connection) -> None:
+    """Read through a whole SQLite database, tables and indexes, and compare them.
+
+    The answers of a damaged one may be wrong without anything failing: a file that is missing in an index
+    would never fall due.
+
+    Raises
+    ------
+    DamagedInbox
+        If anything is wrong.
+    """
+    if connection.dialect.name == "sqlite":
+        found = connection.execute(text("PRAGMA integrity_check(1)")).scalar_one()
+        if found != "ok":
+            raise damaged(connection.engine.url, found)
 
 
 def check(connection: Connection, upgrades: Sequence[Upgrade] = UPGRADES) -> None:
@@ -143,6 +165,8 @@ def check(connection: Connection, upgrades: Sequence[Upgrade] = UPGRADES) -> Non
 
     Raises
     ------
+    DamagedInbox
+        If something of them is missing in an SQLite file.
     Fatal
         If they are not.
     """
@@ -161,26 +185,38 @@ def check(connection: Connection, upgrades: Sequence[Upgrade] = UPGRADES) -> Non
             f"the inbox {connection.engine.url!r} is of version {version}, this program reads version {ours}",
             hint="restart the daemon with this program, which brings it up to date",
         )
+    _check_whole(connection)
 
 
 def _version(connection: Connection) -> int | None:
     if not inspect(connection).has_table(_VERSION.name):
         return None
-    version: int = connection.execute(select(_VERSION.c.version)).scalar_one()
-    return version
+    match connection.execute(select(_VERSION.c.version)).scalars().all():
+        case [int() as version] if version > 0:
+            return version
+        case other:
+            raise damaged(connection.engine.url, f"its versions are {other}")
 
 
 def _create(connection: Connection, version: int) -> None:
-    # A PostgreSQL database is often shared on purpose; an SQLite file with other tables is a slip of the pen.
+    # In SQLite, the other tables can only be ours; a PostgreSQL database is often shared on purpose.
     if connection.dialect.name == "sqlite" and inspect(connection).get_table_names():
-        raise Fatal(
-            Code.STATE_UNUSABLE,
-            f"{connection.engine.url!r} is the database of something else",
-            hint="give state.database a file of its own",
-        )
+        raise damaged(connection.engine.url, f"it has no table {_VERSION.name}")
     _METADATA.create_all(connection, checkfirst=False)
     connection.execute(insert(TALLY), [{"state": state.value, "files": 0} for state in State])
     connection.execute(insert(_VERSION).values(version=version))
+
+
+def _check_whole(connection: Connection) -> None:
+    """See that nothing of the tables is missing."""
+    found = inspect(connection)
+    for table in _METADATA.sorted_tables:
+        there = found.get_columns(table.name) if found.has_table(table.name) else []
+        if missing := sorted({column.name for column in table.c} - {column["name"] for column in there}):
+            raise damaged(connection.engine.url, f"its table {table.name} has no {', '.join(missing)}")
+    counted = set(connection.execute(select(TALLY.c.state)).scalars())
+    if missing := sorted({state.value for state in State} - counted):
+        raise damaged(connection.engine.url, f"its table {TALLY.name} has no {', '.join(missing)}")
 
 
 def _refuse_newer(connection: Connection, version: int, ours: int) -> None:

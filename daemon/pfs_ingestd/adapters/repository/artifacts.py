@@ -1,12 +1,13 @@
 """The files of the datastore: are they the same, are they durable, may the source go."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lsst.resources import ResourcePath
 
-__all__ = ["Durability", "holds", "release", "uri_of"]
+__all__ = ["Durability", "holds", "kept", "release", "uri_of"]
 
 CHUNK = 1 << 20
 REMEMBERED = 10_000
@@ -92,6 +93,38 @@ def release(artifact: ResourcePath, source: Path) -> bool:
         return False
     source.unlink(missing_ok=True)
     return True
+
+
+@contextmanager
+def kept(artifact: ResourcePath, root: ResourcePath) -> Iterator[None]:
+    """Keep an artifact under a second name, and put it back should what is done meanwhile fail.
+
+    Parameters
+    ----------
+    artifact : `~lsst.resources.ResourcePath`
+        What the datastore has.
+    root : `~lsst.resources.ResourcePath`
+        Root of the datastore; what is outside of it is not the datastore's, and stays where it is.
+    """
+    if not root.isLocal or Path(root.ospath) not in Path(artifact.ospath).parents:
+        yield
+        return
+    path = Path(artifact.ospath)
+    second = path.with_name(f".{path.name}.replaced")
+    if os.path.lexists(second) and not os.path.lexists(path):
+        # The process died while it replaced the artifact.
+        second.replace(path)
+    if not os.path.lexists(path):
+        yield
+        return
+    second.unlink(missing_ok=True)
+    os.link(path, second, follow_symlinks=False)
+    try:
+        yield
+    except BaseException:
+        second.replace(path)
+        raise
+    second.unlink()
 
 
 class Durability:

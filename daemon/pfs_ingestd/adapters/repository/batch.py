@@ -11,6 +11,7 @@ from lsst.resources import ResourcePath
 from pfs_ingestd.adapters.repository.artifacts import holds, uri_of
 from pfs_ingestd.adapters.repository.memory import Memory, query_exposures
 from pfs_ingestd.adapters.repository.session import Session
+from pfs_ingestd.adapters.repository.staging import staging
 from pfs_ingestd.errors import Code, TryLater
 from pfs_ingestd.ports import Outcome, Stored
 
@@ -60,6 +61,8 @@ class Batch:
         Records of the exposures to be registered, by visit.
     items : `~collections.abc.Sequence` [`Item`]
         The datasets, each of a new exposure or of one that is there.
+    replacing : `bool`
+        Whether they take the places of those that are stored under their data IDs.
     """
 
     session: Session
@@ -68,6 +71,7 @@ class Batch:
     owned: bool
     new: Mapping[int, DimensionRecord]
     items: Sequence[Item]
+    replacing: bool = False
     _registered: dict[str, list[int]] = field(default_factory=dict, init=False)
 
     def store(self) -> dict[int, Outcome]:
@@ -119,7 +123,7 @@ class Batch:
         old = [item for item in self.items if item.visit not in fresh]
         self._lock({item.visit for item in old})
         artifacts = stored_artifacts(self.session, old)
-        outcomes, absent = compare(artifacts, self.items)
+        outcomes, absent = ({}, list(self.items)) if self.replacing else compare(artifacts, self.items)
         firsts: dict[UUID, Item] = {}
         twins = [item for item in absent if firsts.setdefault(item.ref.id, item) is not item]
         chosen = list(firsts.values())
@@ -148,7 +152,7 @@ class Batch:
         self.session.butler.registry.insertDimensionData(name, *records, replace=True)
 
     def _unregister(self, refs: Sequence[DatasetRef]) -> None:
-        """Let the datastore forget artifacts that are gone; the datasets keep their ids."""
+        """Let the datastore forget artifacts that are gone or not wanted; the datasets keep their ids."""
         if refs:
             self.session.butler.pruneDatasets(refs, disassociate=False, unstore=True)
 
@@ -165,6 +169,13 @@ class Batch:
     def _ingest(self, items: Sequence[Item]) -> None:
         if not items:
             return
+        if self.transfer == "copy" and self.session.datastore.isLocal:
+            with staging(self.session.datastore) as stage:
+                self._transfer({item: stage(item.path, item.ref.id) for item in items}, "move")
+        else:
+            self._transfer({item: item.path for item in items}, self.transfer)
+
+    def _transfer(self, paths: Mapping[Item, Path], transfer: str) -> None:
         layout = self.session.layout
         formatters = {
             layout.raw.name: layout.raw_formatter,
@@ -172,10 +183,10 @@ class Batch:
         }
         self.session.butler.ingest(
             *(
-                FileDataset(uri_of(item.path), item.ref, formatter=formatters[item.ref.datasetType.name])
-                for item in items
+                FileDataset(uri_of(path), item.ref, formatter=formatters[item.ref.datasetType.name])
+                for item, path in paths.items()
             ),
-            transfer=self.transfer,
+            transfer=transfer,
             # A recorded size makes a dataset unreadable when its file changes size, and a pfsConfig is
             # sometimes repaired in place by those whose file it is, too.
             record_validation_info=self.owned,

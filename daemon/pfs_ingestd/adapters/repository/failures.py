@@ -135,7 +135,8 @@ def _of_database(error: sqlalchemy.exc.DBAPIError) -> IngestdError | None:
         code = getattr(cause, "sqlite_errorcode", 0)
         tell = _BY_SQLITE.get(code) or _BY_SQLITE.get(code & 0xFF)
     else:
-        state = str(getattr(cause, "pgcode", None) or "")
+        # psycopg2 calls it one name, psycopg 3 the other; neither gives one for a lost connection.
+        state = str(getattr(cause, "pgcode", None) or getattr(cause, "sqlstate", None) or "")
         tell = _BY_SQLSTATE.get(state) or _BY_SQLSTATE.get(state[:2])
     return tell(cause) if tell else None
 

@@ -3,19 +3,19 @@
 import errno
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lsst.daf.butler import DimensionRecord
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository.artifacts import release
+from pfs_ingestd.adapters.repository.artifacts import kept, release
 from pfs_ingestd.adapters.repository.batch import Batch, Item, compare, stored_artifacts
 from pfs_ingestd.adapters.repository.failures import classify
 from pfs_ingestd.adapters.repository.memory import Memory
 from pfs_ingestd.adapters.repository.session import Session, configuration_of
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, Rejected, TryLater
-from pfs_ingestd.exposure import Exposure, RawHeader
+from pfs_ingestd.exposure import Exposure, RawHeader, design_conflict
 from pfs_ingestd.ports import Dataset, Outcome, Stored
 
 __all__ = ["TRANSFERS", "ButlerRepository", "open_repository"]
@@ -61,11 +61,7 @@ def open_repository(
     except OSError as error:
         raise classify(error) from error
     if not exists:
-        raise Fatal(
-            Code.CONFIGURATION,
-            f"there is no Butler repository at {root}",
-            hint=f"create it with `pfs-ingestd init {root}`",
-        )
+        raise _missing(root)
     repository = ButlerRepository(root, transfer=transfer, runs=runs, instrument=instrument)
     repository.open()
     return repository
@@ -141,6 +137,46 @@ class ButlerRepository:
             self._release(items, outcomes)
         return [outcome for _, outcome in sorted(outcomes.items())]
 
+    def replace(self, dataset: Dataset) -> Outcome:
+        """Store a file in the place of what is stored under its data ID: wholly, or it raises and nothing is.
+
+        The dataset keeps its id, and with it its places in TAGGED and CALIBRATION collections.
+
+        Returns
+        -------
+        outcome : `~pfs_ingestd.ports.Outcome`
+            ``STORED``, ``ALREADY_THERE`` if what is stored are these bytes, or ``NO_EXPOSURE``.
+
+        Raises
+        ------
+        Rejected
+            If its design is not that of the exposure.
+        TryLater, Outage
+            If it may go better later.
+        """
+        _check_name(dataset.path)
+        with self._at_work([dataset.path]) as session:
+            session.check_mounted()
+            there = self._memory.exposures(session, {dataset.header.visit})
+            items = _items(session, [dataset], there)
+            if not items:
+                return Outcome(Stored.NO_EXPOSURE)
+            [exposure] = there.values()
+            design = dataset.header.pfs_design_id
+            if conflict := design_conflict(exposure.id, claimed=design, stored=exposure.pfs_design_id):
+                raise conflict
+            artifacts = stored_artifacts(session, items)
+            outcomes, _ = compare(artifacts, items)
+            datastore = session.datastore
+        if [outcome.result for outcome in outcomes.values()] != [Stored.ALREADY_THERE]:
+            with ExitStack() as stack:
+                for artifact in artifacts.values():
+                    stack.enter_context(kept(artifact, datastore))
+                outcomes = self._store({}, items, replacing=True)
+        if self._transfer == "move":
+            self._release(items, outcomes)
+        return outcomes[0]
+
     def probe(self) -> None:
         """Ask whether the repository can be written to; see `~pfs_ingestd.ports.Repository.probe`."""
         try:
@@ -181,6 +217,9 @@ class ButlerRepository:
         except IngestdError:
             raise
         except FileNotFoundError as error:
+            if not configuration_of(self._root).isLocal:
+                # The server that would have it did answer.
+                raise _missing(self._root) from error
             raise Outage(
                 Code.REPOSITORY_UNREACHABLE,
                 f"the repository {self._root} is not there: {error}",
@@ -222,24 +261,26 @@ class ButlerRepository:
     def _owned(self) -> bool:
         return self._transfer in {"copy", "move"}
 
-    def _store(self, given: Mapping[int, DimensionRecord], items: Sequence[Item]) -> dict[int, Outcome]:
+    def _store(
+        self, given: Mapping[int, DimensionRecord], items: Sequence[Item], *, replacing: bool = False
+    ) -> dict[int, Outcome]:
         """Store in one transaction; for `move`, with links where they can be made."""
         if self._transfer != "move":
-            return self._store_by(self._transfer, given, items)
+            return self._store_by(self._transfer, given, items, replacing=replacing)
         devices = {_device(item.path) for item in items}
         if devices & self._unlinkable:
-            return self._store_by("copy", given, items)
+            return self._store_by("copy", given, items, replacing=replacing)
         try:
-            return self._store_by("hardlink", given, items)
+            return self._store_by("hardlink", given, items, replacing=replacing)
         except TryLater as error:
             cause = error.__cause__
             if not isinstance(cause, OSError) or cause.errno not in NO_LINK:
                 raise
             self._unlinkable |= devices
-        return self._store_by("copy", given, items)
+        return self._store_by("copy", given, items, replacing=replacing)
 
     def _store_by(
-        self, transfer: str, given: Mapping[int, DimensionRecord], items: Sequence[Item]
+        self, transfer: str, given: Mapping[int, DimensionRecord], items: Sequence[Item], *, replacing: bool
     ) -> dict[int, Outcome]:
         with self._at_work([item.path for item in items]) as session:
             batch = Batch(
@@ -249,6 +290,7 @@ class ButlerRepository:
                 owned=self._owned,
                 new=given,
                 items=items,
+                replacing=replacing,
             )
             return batch.store()
 
@@ -274,6 +316,14 @@ class ButlerRepository:
             raise TryLater(
                 Code.STORE_FAILED, "; ".join(failures), hint="the transfer mode move removes what it stored"
             )
+
+
+def _missing(root: str) -> Fatal:
+    return Fatal(
+        Code.CONFIGURATION,
+        f"there is no Butler repository at {root}",
+        hint=f"create it with `pfs-ingestd init {root}`",
+    )
 
 
 def _check_name(path: Path) -> None:

@@ -18,6 +18,7 @@ from pfs_ingestd.adapters.repository.artifacts import Durability
 from pfs_ingestd.adapters.repository.data_ids import DataIds
 from pfs_ingestd.adapters.repository.failures import full, of_os
 from pfs_ingestd.adapters.repository.layout import discover, unsuitable
+from pfs_ingestd.adapters.repository.staging import sweep
 from pfs_ingestd.errors import Code, Fatal, Outage
 
 __all__ = ["Session", "configuration_of"]
@@ -51,6 +52,8 @@ class Session:
     ------
     Fatal
         If the repository lacks what is needed.
+    Outage
+        If its datastore is not there.
     """
 
     def __init__(self, root: str, *, runs: Mapping[str, str], instrument: str) -> None:
@@ -63,9 +66,11 @@ class Session:
         try:
             self.datastore = _datastore_root(self.butler)
             self._mounted = _identity(self.datastore)
+            sweep(self.datastore)
             self.layout = discover(self.butler, config, instrument=instrument, runs=runs)
             self._register_runs()
             self.data_ids = DataIds(self.butler, self.layout, instrument)
+            self._check_filled()
         except BaseException:
             self.butler.close()
             raise
@@ -136,6 +141,18 @@ class Session:
             root = str(config.configDir.ospath) if config.configDir else ""
             url = sqlalchemy.make_url(str(config["registry", "db"]).replace("<butlerRoot>", root))
             sqlite_hints.limit_waiting(url.database or "", LONGEST_WAIT_MS)
+
+    def _check_filled(self) -> None:
+        """See that the datastore is not the empty folder that one is to be mounted on."""
+        if not self.datastore.isLocal:
+            return
+        known = self.butler.query_datasets(
+            self.layout.raw, collections=self.layout.raw_run, find_first=False, limit=1, explain=False
+        )
+        for uris in self.butler.get_many_uris(known, allow_missing=True).values():
+            within = uris.primaryURI and uris.primaryURI.relative_to(self.datastore)
+            if within and not self.datastore.join(within.split("/")[0]).exists():
+                raise _dismounted(self.datastore, f"it lacks {within}")
 
     def _register_runs(self) -> None:
         for run in (self.layout.raw_run, self.layout.config_run):

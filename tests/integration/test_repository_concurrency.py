@@ -1,0 +1,174 @@
+"""Several processes that ingest the same files into one repository, on SQLite and on PostgreSQL."""
+
+import multiprocessing
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg2
+import pytest
+from lsst.daf.butler import Butler
+
+from pfs_ingestd.adapters.repository import create_repository, open_repository
+from pfs_ingestd.errors import Code, Outage
+from pfs_ingestd.ports import Stored
+from postgres import postgres_server
+from repository_files import (
+    a_repository,
+    an_exposure,
+    ccd_file,
+    config_dataset,
+    config_file,
+    raw_dataset,
+    results,
+)
+from repository_rivals import CAMERAS, VISITS, ingest_all
+
+PROCESSES = 2
+
+
+@pytest.fixture(scope="module")
+def server():
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def root(request, tmp_path):
+    if request.param == "sqlite":
+        return a_repository(tmp_path / "repo")
+    return on_postgresql(tmp_path, request.getfixturevalue("server").new_database())
+
+
+def on_postgresql(tmp_path, url):
+    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("CREATE EXTENSION btree_gist")
+    root = str(tmp_path / "repo")
+    # Releases of SQLAlchemy disagree on the driver that a plain URL means.
+    registry = url.replace("postgresql:", "postgresql+psycopg2:")
+    assert create_repository(root, registry=registry).created
+    assert not create_repository(root, registry=registry).changed
+    return root
+
+
+@pytest.mark.parametrize("registered", [True, False], ids=["old exposures", "new exposures"])
+def test_processes_with_the_same_files_lose_nothing(tmp_path, root, registered):
+    """Each dataset is stored by one of the processes, and nobody's rollback removes its file."""
+    folder = tmp_path / "in"
+    for visit in VISITS:
+        for camera in CAMERAS:
+            ccd_file(folder / f"{visit}{camera[0]}{camera[1]}.fits", visit, *camera)
+    if registered:
+        repository = open_repository(root, transfer="copy", runs={}, instrument="PFS")
+        repository.ingest([an_exposure(visit) for visit in VISITS], [])
+        repository.close()
+    spawn = multiprocessing.get_context("spawn")
+    barrier, outcomes = spawn.Barrier(PROCESSES, timeout=30), spawn.SimpleQueue()
+    processes = [
+        spawn.Process(
+            target=ingest_all, args=(root, folder, barrier, outcomes), kwargs={"registered": registered}
+        )
+        for _ in range(PROCESSES)
+    ]
+
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+    assert [process.exitcode for process in processes] == [0] * PROCESSES
+    stored = sum(outcomes.get() for _ in processes)
+    assert stored == len(VISITS) * len(CAMERAS)
+    with Butler.from_config(root) as butler:
+        refs = butler.query_datasets("raw", collections="PFS/raw/all")
+        missing = [ref for ref, exists in butler.stored_many(refs).items() if not exists]
+    assert (len(refs), missing) == (stored, [])
+
+
+def waits_for_a_lock(url):
+    """Ask PostgreSQL whether any of its sessions waits for a lock."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return cursor.fetchone()[0] > 0
+
+
+def test_a_rollback_never_removes_what_another_stored(tmp_path, server, monkeypatch):
+    """Whoever comes second to a dataset of a known exposure waits until it can see what the first has done.
+
+    It comes while the first has inserted its rows and is copying its file: the moment in which it would find
+    nothing, store the file once more, fail at the rows, and remove the file while rolling back.
+    """
+    url = server.new_database()
+    root = on_postgresql(tmp_path, url)
+    first, second = (open_repository(root, transfer="copy", runs={}, instrument="PFS") for _ in range(2))
+    datasets = [raw_dataset(ccd_file(tmp_path / "a.fits"))]
+    first.ingest([an_exposure(12)], [])
+    second.designs([12])
+    copy, futures = shutil.copy, []
+
+    def copy_while_another_comes(*args):
+        if not futures:
+            futures.append(pool.submit(second.ingest, [], datasets))
+            while not waits_for_a_lock(url) and not futures[0].done():
+                time.sleep(0.01)
+        return copy(*args)
+
+    monkeypatch.setattr(shutil, "copy", copy_while_another_comes)
+    with ThreadPoolExecutor(1) as pool:
+        (stored,) = first.ingest([], datasets)
+        (found,) = futures[0].result()
+
+    first.close()
+    second.close()
+    assert stored.result is Stored.STORED
+    assert found == replace(stored, result=Stored.ALREADY_THERE)
+    assert Path(stored.where.removeprefix("file://")).exists()
+
+
+def test_a_visit_is_stored_again_and_again(tmp_path, root):
+    """Storing, repeating, conflicting and joining catalogues are the same on either database."""
+    good = [raw_dataset(ccd_file(tmp_path / "a.fits")), config_dataset(config_file(tmp_path / "c.fits"))]
+    other = raw_dataset(ccd_file(tmp_path / "b.fits", seed=1))
+    repository = open_repository(root, transfer="copy", runs={}, instrument="PFS")
+
+    assert repository.designs([12]) == {}
+    first = repository.ingest([an_exposure(12)], good)
+    again = repository.ingest([], [*good, other])
+    Path(first[0].where.removeprefix("file://")).unlink()
+    restored = repository.ingest([], good)
+    repository.probe()
+
+    repository.close()
+    assert results(first) == [Stored.STORED] * 2
+    assert results(again) == [Stored.ALREADY_THERE, Stored.ALREADY_THERE, Stored.CONFLICT]
+    assert restored[0] == first[0]
+    with Butler.from_config(root) as butler:
+        joins = butler.query_dimension_records("pfsConfig", instrument="PFS")
+        assert sorted(record.cat_id for record in joins) == [3, 1001]
+
+
+def test_a_server_that_stops_is_an_outage(tmp_path):
+    """While PostgreSQL is down every call is an outage; when it is back, so are we."""
+    with postgres_server() as server:
+        repository = open_repository(
+            on_postgresql(tmp_path, server.new_database()), transfer="copy", runs={}, instrument="PFS"
+        )
+        datasets = [raw_dataset(ccd_file(tmp_path / "a.fits"))]
+        server.stop()
+
+        for call in (
+            lambda: repository.ingest([an_exposure(12)], datasets),
+            lambda: repository.designs([12]),
+            repository.probe,
+        ):
+            with pytest.raises(Outage) as caught:
+                call()
+            assert caught.value.code is Code.REPOSITORY_UNREACHABLE
+        server.start()
+
+        repository.probe()
+        assert results(repository.ingest([an_exposure(12)], datasets)) == [Stored.STORED]
+        repository.close()

@@ -1,0 +1,371 @@
+"""A daemon that dies between two system calls or SQL statements, and the one that comes after it.
+
+Run as a program, this is the process that does both, with everything imported and no repository open: the
+daemons are forked from it. It prints a `Report` as JSON.
+"""
+
+import gc
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+import yaml
+from sqlalchemy.engine.default import DefaultDialect
+
+from pfs_ingestd.config import Config, load_config
+from pfs_ingestd.logs import configure_logs
+from pfs_ingestd.simulate import NightPlan, write_night
+from pfs_ingestd.wiring import create_repository, service
+
+__all__ = ["Report", "inflict"]
+
+DEAD = 86
+"""The exit code of a process that died as it should."""
+
+LEFT = {"config.yaml", "data", "inbox.db", "inbox.db.lock", "log", "repo", "status.json"}
+"""What there is in a site after a daemon has ended in peace."""
+
+CAMERAS = ("b1", "n1")
+"""A CCD file and a ramp: with the pfsConfig, three files in one batch."""
+
+_EVENTS = ("open", "os.", "shutil.", "sqlite3.", "fcntl.")
+_MEMORY = Path("/dev/shm")  # noqa: S108 (tests of the disk that need not wait for it)
+
+
+@dataclass
+class Report:
+    """What was inflicted, and what came of it.
+
+    Parameters
+    ----------
+    deaths : `int`
+        How many daemons died.
+    states : `int`
+        How many different states of the disk the dead ones can have left.
+    lost, twice, stuck, harmed, left : `list` [`str`]
+        At which deaths a file was not stored; was stored more than once; stayed in another state than
+        ingested; or its source was; and what lay about afterwards that should not.
+    """
+
+    deaths: int = 0
+    states: int = 0
+    lost: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+    harmed: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    @property
+    def damage(self) -> list[str]:
+        """All complaints."""
+        return [*self.lost, *self.twice, *self.stuck, *self.harmed, *self.left]
+
+
+def inflict(
+    transfer: str, *, lose_inbox: bool = False, share: tuple[int, int] = (0, 1), every: bool = False
+) -> Report:
+    """Let a daemon die at all points of the ingest of three files, and another one recover each time.
+
+    Parameters
+    ----------
+    transfer : `str`
+        The transfer mode.
+    lose_inbox : `bool`, optional
+        Whether the inbox is lost with the daemon.
+    share : `tuple` [`int`, `int`], optional
+        Which of how many shares of the points is done.
+    every : `bool`, optional
+        Die at each event, not only at those before which something on the disk has changed: dying at two
+        events with nothing between them but reading leaves the same behind.
+    """
+    options = {"transfer": transfer, "lose_inbox": lose_inbox, "share": share, "every": every}
+    done = subprocess.run(  # noqa: S603 (ourselves)
+        [sys.executable, __file__, json.dumps(options)], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        raise AssertionError(f"the surgeon himself died: {done.returncode}")
+    return Report(**json.loads(done.stdout))
+
+
+class Theatre:
+    """Where it is done: copies of one site, each at the same place after the other.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        An empty folder.
+    transfer : `str`
+        The transfer mode.
+    """
+
+    def __init__(self, folder: Path, transfer: str) -> None:
+        self._origin = folder / "origin"
+        self.site = folder / "site"
+        self.data = self.site / "data"
+        self._transfer = transfer
+        self._origin.mkdir()
+        create_repository(str(self._origin / "repo"))
+        night = write_night(self._origin / "data", NightPlan(visits=1, cameras=CAMERAS, small=True))
+        for path in night.convergence_configs:
+            path.unlink()
+        (self._origin / "config.yaml").write_text(
+            yaml.safe_dump(
+                {
+                    "repository": "repo",
+                    "watch": {"raw": "data", "pfsConfig": "data", "settle": "0s"},
+                    "ingest": {"transfer": transfer},
+                    "state": {"database": "inbox.db"},
+                    "status": {"file": "status.json"},
+                    "log": {"file": "log", "level": "debug"},
+                }
+            )
+        )
+        self.reset()
+        self._sources = _files(self.data)
+        self._contents = sorted(content for content, _ in self._sources.values())
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the site."""
+        return load_config(self.site / "config.yaml", {})
+
+    def reset(self) -> None:
+        """Have the site as it was before anything happened."""
+        shutil.rmtree(self.site, ignore_errors=True)
+        shutil.copytree(self._origin, self.site)
+
+    def serve(self) -> int:
+        """Let a daemon do what there is to be done."""
+        config = self.config
+        configure_logs(level="info", format="json", file=config.log.file, stream=sys.stderr)
+        with service(config, {}, once=True) as daemon:
+            return daemon.run(once=True)
+
+    def lose_inbox(self) -> None:
+        """Lose the inbox."""
+        for path in self.site.glob("inbox.db*"):
+            path.unlink()
+
+    def examine_corpse(self, name: str, report: Report) -> None:
+        """See that each file is whole somewhere, and that what has its final name is whole."""
+        stored = [_content(path) for path in self._registered() if path.exists()]
+        here = [content for content, _ in _files(self.data).values()]
+        if missing := set(self._contents) - {*stored, *here}:
+            report.lost.append(f"{name}: {len(missing)} files are gone")
+        for path in _artifacts(self.site):
+            if path.name.startswith(("raw_", "pfsConfig_")) and _content(path) not in self._contents:
+                report.harmed.append(f"{name}: {path.name} is not whole")
+
+    def examine(self, name: str, report: Report) -> None:
+        """See that all is as if nobody had ever died."""
+        registered = self._registered()
+        stored = Counter(_content(path) for path in registered if path.exists())
+        if stored.keys() != set(self._contents):
+            report.lost.append(f"{name}: {len(stored)} of {len(self._contents)} files are stored")
+        if max(stored.values(), default=0) > 1 or len(registered) != len(self._contents):
+            report.twice.append(f"{name}: {len(registered)} datasets for {len(self._contents)} files")
+        states = Counter(state for (state,) in self._select("inbox.db", "SELECT state FROM file"))
+        if states != {"ingested": len(self._contents)}:
+            report.stuck.append(f"{name}: {dict(states)}")
+        expected = {} if self._transfer == "move" else self._sources
+        if _files(self.data) != expected:
+            report.harmed.append(f"{name}: sources {sorted(map(str, _files(self.data)))}")
+        beside = {path.name for path in self.site.iterdir()} ^ LEFT
+        within = {path.name for path in set(_artifacts(self.site)) ^ set(registered)}
+        if self._transfer == "direct":
+            within -= {path.name for path in registered}
+        if beside or within:
+            report.left.append(f"{name}: {sorted(beside | within)}")
+        status = json.loads((self.site / "status.json").read_text())
+        if (status["state"], status["reason"]) != ("stopped", ""):
+            report.stuck.append(f"{name}: {status}")
+
+    def _registered(self) -> list[Path]:
+        """Tell where the artifacts of the datasets are that registry and datastore agree on."""
+        rows = self._select(
+            "repo/gen3.sqlite3", "SELECT path FROM dataset JOIN file_datastore_records ON id = dataset_id"
+        )
+        return [Path(self.site / "repo", path.removeprefix("file://")) for (path,) in rows]
+
+    def _select(self, database: str, query: str) -> list[Any]:
+        with closing(sqlite3.connect(self.site / database)) as connection:
+            return connection.execute(query).fetchall()
+
+
+class Witness:
+    """Hears what this process asks of the operating system and of databases, each time before it happens.
+
+    What writes a file in pieces is heard between the pieces.
+
+    Parameters
+    ----------
+    told : `~collections.abc.Callable`
+        Called with the number of each event, on the thread that caused it.
+    """
+
+    def __init__(self, told: Callable[[int], None]) -> None:
+        self._told = told
+        self._numbers = count()
+        self._telling = threading.local()
+
+    def listen(self) -> None:
+        """Begin to listen, and never stop."""
+        for name in ("fsync", "fdatasync"):
+            setattr(os, name, self._before(getattr(os, name)))
+        send = os.sendfile
+
+        def in_pieces(out: int, source: int, offset: int, length: int) -> int:
+            self._heard()
+            return send(out, source, offset, min(length, os.fstat(source).st_size // 2 + 1))
+
+        os.sendfile = in_pieces
+        commit = DefaultDialect.do_commit
+
+        def around(dialect: Any, connection: Any) -> None:
+            self._heard()
+            commit(dialect, connection)
+            self._heard()
+
+        DefaultDialect.do_commit = around
+        for name in ("before_cursor_execute", "after_cursor_execute"):
+            sqlalchemy.event.listen(sqlalchemy.engine.Engine, name, lambda *_: self._heard())
+        sys.addaudithook(lambda event, _: self._heard() if event.startswith(_EVENTS) else None)
+
+    def _before(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def heard(*arguments: Any) -> Any:
+            self._heard()
+            return function(*arguments)
+
+        return heard
+
+    def _heard(self) -> None:
+        if getattr(self._telling, "now", False):
+            return
+        self._telling.now = True
+        self._told(next(self._numbers))
+        self._telling.now = False
+
+
+def points(theatre: Theatre, *, every: bool) -> tuple[list[int], int]:
+    """Find the events at which to die, and how many states of the disk there are among them."""
+    theatre.reset()
+    found = theatre.site.with_name("points")
+
+    def record() -> int:
+        changes, seen, last = [0], _state_of(theatre.site), 0
+
+        def look(number: int) -> None:
+            nonlocal seen, last
+            last = number
+            if (state := _state_of(theatre.site)) != seen:
+                seen = state
+                changes.append(number)
+
+        Witness(look).listen()
+        code = theatre.serve()
+        found.write_text(json.dumps([last, changes]))
+        return code
+
+    if code := _run(record):
+        raise AssertionError(f"nobody was harmed, and yet it ended with {code}")
+    last, changes = json.loads(found.read_text())
+    return (list(range(last + 1)) if every else changes), len(changes)
+
+
+def operate(transfer: str, *, lose_inbox: bool, share: Sequence[int], every: bool) -> Report:
+    """Do in this process what `inflict` promises."""
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+        theatre = Theatre(Path(folder).resolve(), transfer)
+        theatre.serve()  # from now on everything is imported, and compiled what is compiled once
+        gc.collect()
+        gc.disable()  # children that live for half a second need not look at all the modules of the parent
+        chosen, states = points(theatre, every=every)
+        report = Report(states=states)
+        for point in chosen[share[0] :: share[1]]:
+            name = f"{transfer}, event {point}"
+            theatre.reset()
+            if _run(lambda point=point: _die_at(point, theatre)) == DEAD:
+                report.deaths += 1
+            theatre.examine_corpse(name, report)
+            if lose_inbox:
+                theatre.lose_inbox()
+            if code := _run(theatre.serve):
+                report.stuck.append(f"{name}: exit code {code}: {(theatre.site / 'log').read_text()[-2000:]}")
+            theatre.examine(name, report)
+    return report
+
+
+def _die_at(point: int, theatre: Theatre) -> int:
+    Witness(lambda number: os._exit(DEAD) if number == point else None).listen()
+    return theatre.serve()
+
+
+def _run(work: Callable[[], int]) -> int:
+    """Do something in a child process; tell its exit code."""
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    try:
+        os._exit(work())
+    except BaseException:  # noqa: BLE001 (whatever it is, this process ends here)
+        traceback.print_exc()
+    finally:
+        os._exit(99)
+
+
+def _artifacts(site: Path) -> list[Path]:
+    """List what there is in the repository besides its registry and its configuration."""
+    own = {"butler.yaml", "gen3.sqlite3", "gen3.sqlite3-journal"}
+    return [
+        path
+        for path in (site / "repo").rglob("*")
+        if path.name not in own and (path.is_symlink() or not path.is_dir() or path.name.startswith("."))
+    ]
+
+
+def _files(folder: Path) -> dict[Path, tuple[str, int]]:
+    """Tell content and mode of each file below a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder): (_content(path), path.lstat().st_mode) for path in files}
+
+
+def _content(path: Path) -> str:
+    return blake2b(path.read_bytes(), digest_size=8).hexdigest()
+
+
+def _state_of(site: Path) -> dict[str, tuple[int, ...]]:
+    """Describe all that a death leaves behind; SQLite's shared memory is made anew by the next one."""
+    state = {}
+    for folder, _, names in os.walk(site):
+        for name in names:
+            if name.endswith("-shm") or name == "log":
+                continue
+            path = f"{folder}/{name}"
+            try:
+                found = os.lstat(path)
+                with open(path, "rb") as file:  # noqa: PTH123 (thousands of times)
+                    state[path] = (found.st_ino, found.st_mode, zlib.crc32(file.read()))
+            except FileNotFoundError:
+                continue
+        state[folder] = ()
+    return state
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(operate(**json.loads(sys.argv[1])))))  # noqa: T201 (its answer)
