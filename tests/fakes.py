@@ -511,6 +511,8 @@ class FakeRepository:
         Which files make `ingest` fail, and how.
     batches : `list`
         The paths of each call of `ingest`, whatever came of it.
+    moves : `bool`
+        Whether files that are missing are taken to have been moved; set by a test that removes them.
     """
 
     def __init__(self, folder: FakeFolder) -> None:
@@ -519,6 +521,7 @@ class FakeRepository:
         self.outage: Outage | None = None
         self.refused: dict[Path, Rejected | TryLater] = {}
         self.batches: list[Sequence[Path]] = []
+        self.moves = False
         self._folder = folder
 
     def designs(self, visits: Collection[int]) -> Mapping[int, int]:
@@ -538,6 +541,16 @@ class FakeRepository:
         outcomes = [self._store(dataset, registered, stored) for dataset in datasets]
         self.exposures, self.artifacts = registered, stored
         return outcomes
+
+    def moved(self, record: FileRecord) -> str | None:
+        """Find the dataset that a file was moved into, which only happens if `moves` is set."""
+        self.probe()
+        raw = record.kind is Kind.RAW
+        data_id = (
+            ("raw", record.visit, record.arm, record.spectrograph) if raw else ("pfsConfig", record.visit)
+        )
+        stored = self.artifacts.get(data_id) if self.moves else None
+        return stored.dataset_id if stored and stored.size == record.size else None
 
     def probe(self) -> None:
         """Ask whether the repository can be written to."""

@@ -205,12 +205,12 @@ class Ingester:
         return record.waiting(until=now + self._patience.orphan_after, error=missing, now=now)
 
     def _failed(self, record: FileRecord, error: IngestdError) -> FileRecord:
+        error = blamed(self._folder, record.path, error)
+        # The process may have died after it moved the file, and before it could write that down.
+        if isinstance(error, Vanished) and (dataset_id := self._repository.moved(record)):
+            return record.ingested(dataset_id, already=True, now=self._clock.now())
         return failed(
-            record,
-            blamed(self._folder, record.path, error),
-            chance=self._clock.random(),
-            patience=self._patience,
-            now=self._clock.now(),
+            record, error, chance=self._clock.random(), patience=self._patience, now=self._clock.now()
         )
 
 

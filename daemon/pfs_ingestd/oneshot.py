@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pfs_ingestd.errors import Code, TryLater
+from pfs_ingestd.errors import Code, Outage, TryLater
 from pfs_ingestd.ingester import Ingester
 from pfs_ingestd.policy import Patience, noticed
 from pfs_ingestd.ports import Clock, Folder
@@ -96,7 +96,7 @@ class OneShot:
     def _seen(self, path: Path) -> FileRecord | Result:
         try:
             sighting = self._folder.look(path)
-        except TryLater as error:
+        except (Outage, TryLater) as error:
             return Result(path, ingested=False, code=error.code, error=str(error))
         now = self._clock.now()
         record = noticed(None, sighting, closed=True, patience=self._patience, now=now)

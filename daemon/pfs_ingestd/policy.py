@@ -218,7 +218,9 @@ def _discovered(sighting: Sighting, again: datetime | None, now: datetime) -> Fi
 
 
 def _missed(record: FileRecord | None, now: datetime) -> FileRecord | None:
-    if record is None or record.state in {State.INGESTING, State.INGESTED, State.GONE}:
+    # A ready file may have been moved into the repository by a process that died: its next claim tells.
+    kept = {State.READY, State.INGESTING, State.INGESTED, State.GONE}
+    if record is None or record.state in kept:
         return record
     return record.vanished(now)
 

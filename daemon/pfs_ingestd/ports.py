@@ -249,6 +249,21 @@ class Repository(Protocol):
             If nothing can be stored now.
         """
 
+    def moved(self, record: FileRecord) -> str | None:
+        """Find the dataset that a file went into which is no longer where it was claimed.
+
+        Returns
+        -------
+        dataset_id : `str` or `None`
+            UUID of the dataset, if the repository removes the files that it stores, and has one of this name
+            and size; else `None`.
+
+        Raises
+        ------
+        Outage
+            If the repository does not answer.
+        """
+
     def probe(self) -> None:
         """Ask whether the repository can be written to.
 

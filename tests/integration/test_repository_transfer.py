@@ -2,6 +2,8 @@
 
 import errno
 import os
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from pfs_ingestd.adapters.repository import TRANSFERS
 from pfs_ingestd.errors import Code, TryLater
 from pfs_ingestd.ports import Outcome, Stored
+from pfs_ingestd.records import FileRecord, Kind
 from repository_files import (
     ARTIFACT,
     a_repository,
@@ -20,6 +23,25 @@ from repository_files import (
     raw_dataset,
     rows,
 )
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def a_record(path, size):
+    """Make the record of a raw of visit 12, r1."""
+    return FileRecord(
+        path=path,
+        kind=Kind.RAW,
+        visit=12,
+        arm="r",
+        spectrograph=1,
+        size=size,
+        mtime_ns=0,
+        inode=1,
+        steady_since=NOW,
+        first_seen=NOW,
+        updated=NOW,
+    )
 
 
 @pytest.fixture
@@ -206,3 +228,17 @@ def test_move_says_when_it_cannot_remove(root, incoming, opened, monkeypatch):
 
     assert caught.value.code is Code.STORE_FAILED
     assert count(root) == ((1, 1, 1), 1)
+
+
+def test_a_file_that_was_moved_is_found_again(root, incoming, opened):
+    """Who lost sight of a file that was moved learns its dataset from what its name says, and its size."""
+    source = ccd_file(incoming / "PFSA00001212.fits")
+    size = source.stat().st_size
+    (outcome,) = opened("move").ingest([an_exposure(12)], [raw_dataset(source)])
+    lost = a_record(source, size)
+    assert opened("move").moved(lost) == outcome.dataset_id
+    assert opened("move").moved(replace(lost, size=size + 1)) is None
+    assert opened("move").moved(replace(lost, visit=13)) is None
+    assert opened("link").moved(lost) is None
+    Path(root, ARTIFACT).unlink()
+    assert opened("move").moved(lost) is None

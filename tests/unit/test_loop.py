@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from fakes import ROOT, Content, config_header, config_path, raw_header, raw_path
+from fakes import BEGIN, ROOT, Content, config_header, config_path, raw_header, raw_path
 from pfs_ingestd.errors import Code, ExitCode, Fatal, Incomplete, Interrupted, Outage, Rejected, TryLater
 from pfs_ingestd.ports import Blind, Hint, Stop
 from pfs_ingestd.records import State
@@ -346,6 +346,26 @@ def test_a_file_comes_back_with_its_mount(rig):
     assert rig.states() == {B1: State.SEEN}
 
 
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_claimed_file_that_is_missing_is_looked_for_in_the_repository(rig, moves):
+    """A process that died between moving a file and writing it down has not lost sight of it."""
+    rig.repository.moves = moves
+    rig.folder.write(B1, RAW_B1)
+    ingest = rig.repository.ingest
+
+    def deadly(exposures, datasets):
+        ingest(exposures, datasets)
+        rig.folder.delete(B1)
+        raise Crash
+
+    rig.repository.ingest = deadly
+    with pytest.raises(Crash):
+        rig.tick(Hint(B1, closed=True))
+    rig.restart()
+    rig.tick()
+    assert rig.states() == {B1: State.INGESTED if moves else State.GONE}
+
+
 def test_each_change_of_state_is_one_line_of_log(rig):
     """The log tells the whole life of a file, in order, once."""
     rig.folder.write(B1, RAW_B1)
@@ -446,6 +466,41 @@ def test_once_gives_up_on_an_outage():
     rig.folder.write(B1, RAW_B1)
     rig.repository.outage = OUTAGE
     assert rig.daemon.run(once=True) is ExitCode.TRY_AGAIN
+    assert rig.status.written[-1]["state"] == "failed"
+
+
+def test_an_outage_at_the_start_is_waited_for():
+    """A repository that is away at the start is told of before any file comes, and waited for."""
+    rig = Impatient()
+    rig.repository.outage = OUTAGE
+    rig.mailbox.stop_when = lambda: rig.clock.now() - BEGIN > timedelta(minutes=1)
+    with capture_logs() as logs:
+        assert rig.daemon.run() is ExitCode.DONE
+    degraded = [status["state"] for status in rig.status.written if status["state"] == "degraded"]
+    assert degraded
+    assert [log["event"] for log in logs if log["event"].startswith("outage.")] == ["outage.began"]
+
+
+def test_fail_fast_does_not_wait_for_an_outage_at_the_start():
+    """Who wants to hear of the first trouble hears of a repository that is away: 75 says try again."""
+    rig = Impatient(fail_fast=True)
+    rig.repository.outage = OUTAGE
+    assert rig.daemon.run() is ExitCode.TRY_AGAIN
+    assert rig.status.written[-1]["state"] == "failed"
+    assert OUTAGE.message in str(rig.status.written[-1]["reason"])
+
+
+def test_a_repository_that_cannot_be_used_is_no_bug():
+    """What a person must change ends the daemon with the exit code that keeps systemd from trying again."""
+    rig = Impatient()
+
+    def unsuitable():
+        raise Fatal(Code.REPOSITORY_UNSUITABLE, "it has no dataset type 'raw'")
+
+    rig.repository.probe = unsuitable
+    with capture_logs() as logs, pytest.raises(Fatal):
+        rig.daemon.run()
+    assert (logs[-1]["event"], logs[-1]["exit_code"]) == ("daemon.stopped", ExitCode.CONFIGURATION)
     assert rig.status.written[-1]["state"] == "failed"
 
 

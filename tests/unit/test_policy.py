@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfs_ingestd.errors import Code, Incomplete, Rejected, TryLater, Vanished
+from pfs_ingestd.errors import Code, Incomplete, Outage, Rejected, TryLater, Vanished
 from pfs_ingestd.policy import Patience, batch, failed, judged, noticed, spent
 from pfs_ingestd.records import FileName, FileRecord, Kind, Sighting, State
 
@@ -93,9 +93,9 @@ def test_a_replaced_file_is_noticed_by_its_inode():
 
 
 def test_a_missing_file_is_gone_unless_it_is_ingested():
-    """What was ingested stays so when its source is cleaned away; anything else is gone."""
+    """What is or may be ingested stays so when its source is away; anything else is gone."""
     states = {state: look(record(state), None).state for state in State}
-    kept = {State.INGESTED, State.INGESTING, State.GONE}
+    kept = {State.READY, State.INGESTED, State.INGESTING, State.GONE}
     assert states == {state: state if state in kept else State.GONE for state in State}
 
 
@@ -172,6 +172,26 @@ def test_a_file_that_stays_unreadable_is_rejected_as_such():
     error = TryLater(Code.BUSY, "Permission denied")
     new = judged(record(), error, patience=PATIENCE, now=NOW + timedelta(minutes=30))
     assert (new.state, new.code) == (State.REJECTED, Code.UNREADABLE)
+
+
+AWAY = Outage(Code.ROOT_UNREACHABLE, "/data cannot be read")
+
+
+@given(age=st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=9)))
+def test_a_file_whose_folder_is_away_is_waited_for(age):
+    """However long a folder cannot be read, its files are neither rejected nor blamed, but asked for soon."""
+    now = NOW + age
+    new = judged(record(), AWAY, patience=PATIENCE, now=now)
+    assert (new.state, new.error) == (State.SEEN, None)
+    assert timedelta(0) < new.not_before - now <= timedelta(seconds=5)
+
+
+def test_a_claimed_file_whose_folder_is_away_is_not_charged():
+    """A folder that goes away under a claimed file costs no attempt, not even the last one."""
+    claimed = record(State.INGESTING, attempts=PATIENCE.max_attempts)
+    new = failed(claimed, AWAY, chance=0.0, patience=PATIENCE, now=NOW)
+    assert (new.state, new.attempts, new.error) == (State.SEEN, PATIENCE.max_attempts - 1, None)
+    assert new.not_before > NOW
 
 
 @pytest.mark.parametrize(

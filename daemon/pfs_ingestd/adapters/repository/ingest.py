@@ -15,8 +15,10 @@ from pfs_ingestd.adapters.repository.failures import classify
 from pfs_ingestd.adapters.repository.memory import Memory
 from pfs_ingestd.adapters.repository.session import Session, configuration_of
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, Rejected, TryLater
-from pfs_ingestd.exposure import Exposure, RawHeader, design_conflict
-from pfs_ingestd.ports import Dataset, Outcome, Stored
+from pfs_ingestd.exposure import ConfigHeader, Exposure, RawHeader, design_conflict
+from pfs_ingestd.pfs.instrument import detector_number
+from pfs_ingestd.ports import Dataset, Header, Outcome, Stored
+from pfs_ingestd.records import FileRecord
 
 __all__ = ["TRANSFERS", "ButlerRepository", "open_repository"]
 
@@ -136,6 +138,19 @@ class ButlerRepository:
         if self._transfer == "move":
             self._release(items, outcomes)
         return [outcome for _, outcome in sorted(outcomes.items())]
+
+    def moved(self, record: FileRecord) -> str | None:
+        """Find the dataset that a file was moved into; see `~pfs_ingestd.ports.Repository.moved`."""
+        if self._transfer != "move":
+            return None
+        with self._at_work() as session:
+            there = self._memory.exposures(session, {record.visit})
+            items = _items(session, [_described(record, self._instrument)], there)
+            artifacts = stored_artifacts(session, items)
+            for dataset_id, artifact in artifacts.items():
+                if artifact.exists() and artifact.size() == record.size:
+                    return str(dataset_id)
+        return None
 
     def replace(self, dataset: Dataset) -> Outcome:
         """Store a file in the place of what is stored under its data ID: wholly, or it raises and nothing is.
@@ -316,6 +331,25 @@ class ButlerRepository:
             raise TryLater(
                 Code.STORE_FAILED, "; ".join(failures), hint="the transfer mode move removes what it stored"
             )
+
+
+def _described(record: FileRecord, instrument: str) -> Dataset:
+    """Describe a dataset by what the name of its file says."""
+    header: Header
+    if record.arm and record.spectrograph:
+        header = RawHeader(
+            instrument=instrument,
+            visit=record.visit,
+            arm=record.arm,
+            spectrograph=record.spectrograph,
+            detector=detector_number(record.arm, record.spectrograph),
+            pfs_design_id=0,
+            dither=0,
+            cards={},
+        )
+    else:
+        header = ConfigHeader(visit=record.visit, pfs_design_id=0, cat_ids=())
+    return Dataset(record.path, header)
 
 
 def _missing(root: str) -> Fatal:
