@@ -6,7 +6,7 @@ import pytest
 
 from pfs_ingestd.records import State
 from pfs_ingestd.simulate import VisitPlan, write_ccd
-from system.service import counted, json_lines, write
+from system.service import content_of, counted, json_lines, stored, write
 
 STATUS_KEYS = {
     "version", "state", "reason", "since", "heartbeat", "pid", "host", "program_version", "repository",
@@ -124,3 +124,28 @@ def test_a_name_that_would_break_a_table_stays_on_one_line(site):
     written = f"{site.data}/a\\x0a\\x1b[31mb/PFSA00007711.fits"
     assert {written} == {event["path"] for event in json_lines(done.stdout) if "path" in event}
     assert written in site.run("list").stdout.splitlines()[1].split()
+
+
+def test_replace_stores_the_file_that_an_operator_chose(site):
+    """Of two files with one data ID the operator's choice is stored, beside a running daemon, and said so."""
+    night = write(site.data, visits=1)
+    service = site.start()
+    service.wait_for_counts(ingested=4, waiting=1)
+    first = night.raws[0]
+    rival = site.data / "again" / first.name
+    rival.parent.mkdir()
+    content = bytearray(first.read_bytes())
+    content[-1] ^= 1
+    rival.write_bytes(content)
+    service.wait_for_counts(ingested=4, waiting=1, rejected=1)
+
+    code = site.run("replace", rival).returncode
+
+    files = {file["path"]: file for file in json.loads(site.run("list", "--json").stdout)}
+    assert (code, site.counts()) == (0, counted(ingested=5, waiting=1))
+    assert files[str(rival)]["dataset_id"] == files[str(first)]["dataset_id"]
+    assert files[str(first)]["changed"] == f"its dataset was replaced by {rival}"
+    digests = {digest for *_, digest in stored(site.repository)}
+    assert content_of(rival, "raw", 0, "")[-1] in digests
+    assert content_of(first, "raw", 0, "")[-1] not in digests
+    assert site.run("replace", site.data / "nothing.fits").returncode == 1
