@@ -149,6 +149,8 @@ class Folder(Protocol):
         ------
         TryLater
             If the file system does not answer.
+        Outage
+            If it does not answer for the file's whole folder.
         """
 
     def problems(self) -> Mapping[Path, IngestdError]:
@@ -167,7 +169,8 @@ class Headers(Protocol):
         Returns
         -------
         answers : `~collections.abc.Sequence`
-            One for each file: its header, or `Incomplete`, `Vanished`, `Rejected` or `TryLater`.
+            One for each file: its header, or `Incomplete`, `Vanished`, `Rejected`, `TryLater` or, where its
+            whole folder cannot be read, `Outage`.
         """
 
     def exposure(self, header: RawHeader) -> Exposure:
@@ -271,6 +274,8 @@ class Repository(Protocol):
         ------
         Outage
             If it cannot.
+        Fatal
+            If it is not a repository that can be used.
         """
 
 

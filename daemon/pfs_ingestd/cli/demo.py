@@ -109,9 +109,12 @@ def _play(config: Config, data: Path, night: Night, process: "subprocess.Popen[b
             bars.update(ingested, completed=count)
             return count
 
-        def on_file(_: Path) -> None:
+        def on_file(path: Path) -> None:
             bars.advance(written)
-            look()
+            count = look()
+            # Where nobody sees the bars, a line for each visit tells how it goes.
+            if bars.disable and path.parent.name == "pfsConfig":
+                click.echo(f"   {path.name} is written; {count} files ingested so far")
 
         write_night(data, NightPlan(visits=VISITS, small=True, interval=0.5), on_file=on_file)
         _wait(lambda: look() >= files, process)

@@ -1,6 +1,7 @@
 """One transaction: exposures registered, datasets stored, or nothing."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -11,7 +12,7 @@ from lsst.resources import ResourcePath
 from pfs_ingestd.adapters.repository.artifacts import holds, uri_of
 from pfs_ingestd.adapters.repository.memory import Memory, query_exposures
 from pfs_ingestd.adapters.repository.session import Session
-from pfs_ingestd.adapters.repository.staging import staging
+from pfs_ingestd.adapters.repository.staging import Stage, staging
 from pfs_ingestd.errors import Code, TryLater
 from pfs_ingestd.ports import Outcome, Stored
 
@@ -84,8 +85,9 @@ class Batch:
         """
         if not self.new and not self.items:
             return {}
-        with self.session.butler.transaction():
-            outcomes = self._store_datasets(self._register_exposures())
+        # A transaction that fails puts copies back to where they were moved from: that has to be there still.
+        with self._staging() as stage, self.session.butler.transaction():
+            outcomes = self._store_datasets(self._register_exposures(), stage)
         # Only now is it known to be there.
         self.memory.add_exposures(self.new.values())
         for dimension, values in self._registered.items():
@@ -119,7 +121,12 @@ class Batch:
             self.session.butler.registry.insertDimensionData(element.name, *records, skip_existing=True)
             self._registered[element.name] = unknown
 
-    def _store_datasets(self, fresh: set[int]) -> dict[int, Outcome]:
+    def _staging(self) -> AbstractContextManager[Stage | None]:
+        if self.transfer == "copy" and self.session.datastore.isLocal:
+            return staging(self.session.datastore)
+        return nullcontext()
+
+    def _store_datasets(self, fresh: set[int], stage: Stage | None) -> dict[int, Outcome]:
         old = [item for item in self.items if item.visit not in fresh]
         self._lock({item.visit for item in old})
         artifacts = stored_artifacts(self.session, old)
@@ -129,7 +136,7 @@ class Batch:
         chosen = list(firsts.values())
         self._unregister([item.ref for item in chosen if item.ref.id in artifacts])
         self._join_catalogues(chosen)
-        self._ingest(chosen)
+        self._ingest(chosen, stage)
         made = stored_artifacts(self.session, chosen)
         self.session.durability.settle(made.values(), contents=self.owned)
         outcomes |= {item.index: _outcome(Stored.STORED, item, made) for item in chosen}
@@ -166,12 +173,11 @@ class Batch:
             records = [self.session.data_ids.catalogue_join(join, *pair) for pair in sorted(pairs)]
             self.session.butler.registry.insertDimensionData(join.name, *records, skip_existing=True)
 
-    def _ingest(self, items: Sequence[Item]) -> None:
+    def _ingest(self, items: Sequence[Item], stage: Stage | None) -> None:
         if not items:
             return
-        if self.transfer == "copy" and self.session.datastore.isLocal:
-            with staging(self.session.datastore) as stage:
-                self._transfer({item: stage(item.path, item.ref.id) for item in items}, "move")
+        if stage:
+            self._transfer({item: stage(item.path, item.ref.id) for item in items}, "move")
         else:
             self._transfer({item: item.path for item in items}, self.transfer)
 
