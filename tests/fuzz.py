@@ -20,7 +20,7 @@ from pfs_ingestd.ports import Header
 from pfs_ingestd.records import Sighting
 from pfs_ingestd.simulate import VisitPlan, write_ccd, write_pfs_config, write_ramp
 
-__all__ = ["BLOCK", "CARD", "Specimen", "Tally", "check", "fuzz", "mutant", "sight", "specimens"]
+__all__ = ["BLOCK", "CARD", "Specimen", "Tally", "check", "fuzz", "joined", "mutant", "sight", "specimens"]
 
 BLOCK = 2880
 CARD = 80
@@ -35,8 +35,8 @@ STRUCTURE = tuple(
 )
 MEANING = tuple(
     b"W_SITE W_VISIT W_ARM W_SPMOD W_PFDSGN W_ENFCAZ W_ENFCAX MJD-STR TIMESYS EXPTIME DARKTIME DATA-TYP"
-    b" IMAGETYP OBJECT PROP-ID W_PFDSNM RA2000 DEC2000 ALTITUDE AZIMUTH W_H4IRPN W_H4NRED W_H4PTCH W_AITNEO W_CAMMSK"
-    b" DAMD_VER".split()
+    b" IMAGETYP OBJECT PROP-ID W_PFDSNM RA2000 DEC2000 ALTITUDE AZIMUTH W_H4IRPN W_H4NRED W_H4PTCH W_AITNEO"
+    b" W_CAMMSK DAMD_VER".split()
 )
 VALUES = (
     b"T",

@@ -42,7 +42,7 @@ class KeepingRepository:
     def ingest(self, exposures: Sequence[Exposure], datasets: Sequence[Dataset]) -> Sequence[Outcome]:
         """Keep the bytes that are at the paths now: all, or none."""
         try:
-            contents = [dataset.path.read_bytes() for dataset in datasets]
+            contents = [_content(dataset) for dataset in datasets]
         except OSError as error:
             raise TryLater(Code.STORE_FAILED, f"it cannot be read: {error.strerror}") from error
         self.exposures |= {exposure.id: exposure for exposure in exposures}
@@ -53,6 +53,10 @@ class KeepingRepository:
 
     def probe(self) -> None:
         """Be there."""
+
+    def moved(self, _record: FileRecord) -> str | None:
+        """Take no file away."""
+        return None
 
     def _keep(self, data_id: tuple[object, ...], content: bytes) -> Outcome:
         kept = self.kept.setdefault(data_id, content)
@@ -181,6 +185,14 @@ class _Counting:
 
     def exposure(self, header: RawHeader) -> Exposure:
         return self._headers.exposure(header)
+
+
+def _content(dataset: Dataset) -> bytes:
+    content, now = dataset.path.read_bytes(), dataset.path.stat()
+    seen = dataset.seen
+    if seen and (now.st_size, now.st_mtime_ns, now.st_ino) != (seen.size, seen.mtime_ns, seen.inode):
+        raise TryLater(Code.RACE, "it changed while it was being stored")
+    return content
 
 
 def _data_id(header: Header) -> tuple[object, ...]:

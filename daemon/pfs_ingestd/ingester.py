@@ -24,6 +24,7 @@ class ReadFile(NamedTuple):
 class _File(NamedTuple):
     record: FileRecord
     header: Header
+    seen: Sighting | None = None
 
 
 class Ingester:
@@ -126,7 +127,7 @@ class Ingester:
         successors = [*changed, *others]
         if not storable:
             return successors
-        datasets = [Dataset(file.record.path, file.header) for file in storable]
+        datasets = [Dataset(file.record.path, file.header, file.seen) for file in storable]
         try:
             outcomes = self._repository.ingest(exposures, datasets)
         except (Rejected, TryLater) as error:
@@ -149,7 +150,7 @@ class Ingester:
             if isinstance(sighting, IngestdError):
                 changed.append(self._failed(file.record, sighting))
             else:
-                unchanged.append(file)
+                unchanged.append(file._replace(seen=sighting))
         return unchanged, changed
 
     def _plan(
@@ -158,7 +159,7 @@ class Ingester:
         """Find the exposure records to be made, the files that fit them, and what becomes of the others."""
         designs = dict(registered)
         speakers = defaultdict(list)
-        for _, header in files:
+        for _, header, _ in files:
             if isinstance(header, RawHeader) and header.visit not in designs:
                 speakers[header.visit].append(header)
         exposures = []

@@ -179,10 +179,21 @@ class Headers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A file and what it says of itself, ready to be stored."""
+    """A file and what it says of itself, ready to be stored.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        The file.
+    header : `Header`
+        What it says.
+    seen : `~pfs_ingestd.records.Sighting` or `None`
+        The file as it was when it said so; no other in its place is stored. `None` takes what is there.
+    """
 
     path: Path
     header: Header
+    seen: Sighting | None = None
 
 
 class Stored(StrEnum):

@@ -262,7 +262,7 @@ def replace_file(config: Config, path: Path, environ: Mapping[str, str]) -> File
         [header] = headers.read([sighting])
         if isinstance(header, IngestdError):
             raise header
-        outcome = repository.replace(Dataset(path, header))
+        outcome = repository.replace(Dataset(path, header, sighting))
         if outcome.result is Stored.NO_EXPOSURE:
             raise Rejected(
                 Code.NO_EXPOSURE,

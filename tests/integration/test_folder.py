@@ -430,6 +430,44 @@ def test_look_without_an_answer_is_tried_later(root, watch, monkeypatch, code):
     assert caught.value.code is Code.UNREADABLE
 
 
+def test_look_tells_a_file_from_its_folder(root, watch, monkeypatch):
+    """A file that is gone is gone; one whose folder or root cannot be read, or is gone, is away with it."""
+    path = put(root / "night" / RAW)
+    with monkeypatch.context() as failing_disk:
+        failing_disk.setattr(os, "lstat", failing(os.lstat, path, errno.EIO))
+        failing_disk.setattr(os, "scandir", failing(os.scandir, path.parent, errno.EIO))
+        with pytest.raises(Outage, match="night cannot be read") as caught:
+            watch.folder.look(path)
+    path.unlink()
+    gone = watch.folder.look(path)
+    path.parent.rmdir()
+    gone_with_its_folder = watch.folder.look(path)
+    root.rename(root.with_name("elsewhere"))
+    with pytest.raises(Outage, match=f"{root} cannot be read"):
+        watch.folder.look(path)
+
+    assert caught.value.code is Code.ROOT_UNREACHABLE
+    assert (gone, gone_with_its_folder) == (None, None)
+
+
+def test_root_whose_disk_is_gone_is_not_an_empty_folder(tmp_path):
+    """Where nothing is mounted any more the root is away, until it is mounted again; a disk may be added."""
+    data = tmp_path / "data"
+    put(data / RAW)
+    mounts = [data, data, tmp_path, data, data / "deeper"]
+    folder = WatchedFolder(
+        {data: (Kind.RAW,)}, parse=parse, monotonic=lambda: 0.0, mount_of=lambda _: mounts.pop(0)
+    )
+    answers = []
+    while mounts:
+        try:
+            answers.append(len(list(folder.scan({}))))
+        except Outage as error:
+            answers.append(error.message)
+
+    assert answers == [1, 1, f"{data} cannot be read: nothing is mounted at {data} any more", 1, 1]
+
+
 @pytest.mark.parametrize(
     ("hint", "found"),
     [

@@ -1,5 +1,6 @@
 """The reading of headers, from real files."""
 
+import errno
 import os
 from contextlib import closing
 from pathlib import Path, PosixPath
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pfs_ingestd.adapters.headers import FitsHeaders
-from pfs_ingestd.errors import Code, Incomplete, IngestdError, Rejected, TryLater, Vanished
+from pfs_ingestd.errors import Code, Incomplete, IngestdError, Outage, Rejected, TryLater, Vanished
 from pfs_ingestd.exposure import ConfigHeader, RawHeader
 from pfs_ingestd.pfs.names import parse
 from pfs_ingestd.records import Sighting
@@ -411,6 +412,22 @@ def test_a_file_that_cannot_be_read_is_tried_again(tmp_path):
     [answer] = FitsHeaders().read([sighting])
     assert (TryLater, Code.BUSY) == (type(answer), answer.code)
     assert answer.message.startswith("the file cannot be read: ")
+
+
+def test_a_file_whose_folder_cannot_be_read_is_away_with_it(tmp_path, monkeypatch):
+    """Where no file of a folder can be read, none is to blame."""
+    path = write_ccd(tmp_path)
+    sighting = sight(path)
+
+    def refuse(*_args):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
+    [answer] = FitsHeaders().read([sighting])
+
+    assert (Outage, Code.ROOT_UNREACHABLE) == (type(answer), answer.code)
+    assert answer.message == f"{tmp_path} cannot be read: {os.strerror(errno.ESTALE)}"
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])

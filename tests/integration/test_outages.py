@@ -7,16 +7,18 @@ import subprocess
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg2
 import pytest
 from structlog.testing import capture_logs
 
 from fakes import FakeClock
-from pfs_ingestd.adapters.repository import create_repository
+from pfs_ingestd.adapters.repository import ButlerRepository, create_repository
 from pfs_ingestd.adapters.repository.artifacts import Durability
+from pfs_ingestd.config import problems
 from pfs_ingestd.desk import select_files
-from pfs_ingestd.errors import Code
+from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.records import State
 from pfs_ingestd.wiring import service
 from postgres import postgres_server
@@ -122,9 +124,8 @@ def watch(site, clock):
 
 
 @contextmanager
-def locked_registry(site, monkeypatch):
+def locked_registry(site, _):
     """Hold the registry's lock for longer than anybody waits for it."""
-    monkeypatch.setattr("pfs_ingestd.adapters.repository.session.LONGEST_WAIT_MS", 20)
     with closing(sqlite3.connect(site.repository / "gen3.sqlite3", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -201,8 +202,9 @@ WEATHER = {
 
 
 @pytest.fixture(params=WEATHER, ids=lambda weather: weather.__name__)
-def weather(request, site):
+def weather(request, site, monkeypatch):
     """Have a repository that the weather can touch."""
+    monkeypatch.setattr("pfs_ingestd.adapters.repository.session.LONGEST_WAIT_MS", 20)
     if request.param is stopped_server:
         site.server = request.getfixturevalue("server")
         url = new_registry(site.server)
@@ -361,3 +363,20 @@ def test_f05_a_watched_folder_that_is_away_is_waited_for(site, clock, weather, m
     assert told == ("running", "")
     scans = [log["event"] for log in logs if log["event"].startswith(("scan.", "look."))]
     assert scans == ["scan.failed", "scan.recovered"]
+
+
+def test_a_silent_disk_is_no_matter_of_configuration(site, monkeypatch):
+    """A repository whose file system does not answer at the start may answer later, and is not missing."""
+    with failing_calls(errno.ESTALE, "stat")(SimpleNamespace(data=site.repository), monkeypatch):
+        found = problems(site.config)
+    assert found == []
+
+
+def test_a_remote_repository_that_is_missing_is_a_configuration_error():
+    """Where a server says that there is no repository, waiting for one would not help."""
+    repository = ButlerRepository(
+        "resource://pfs_ingestd/nowhere", transfer="copy", runs={}, instrument="PFS"
+    )
+    with pytest.raises(Fatal, match="there is no Butler repository") as caught:
+        repository.probe()
+    assert caught.value.code is Code.CONFIGURATION

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from lsst.daf.butler.direct_butler import DirectButler
 
 from pfs_ingestd.adapters.repository import TRANSFERS
+from pfs_ingestd.adapters.repository.artifacts import Durability
 from pfs_ingestd.errors import Code, TryLater
 from pfs_ingestd.ports import Outcome, Stored
-from pfs_ingestd.records import FileRecord, Kind
+from pfs_ingestd.records import FileName, FileRecord, Kind, Sighting
 from repository_files import (
     ARTIFACT,
     a_repository,
@@ -214,6 +216,24 @@ def test_move_keeps_what_was_not_stored_whole(root, incoming, opened, monkeypatc
     assert count(root) == ((1, 1, 1), 1)
 
 
+@pytest.mark.parametrize("transfer", TRANSFERS)
+def test_a_transaction_that_fails_leaves_nothing_behind(root, incoming, opened, transfer, monkeypatch):
+    """What was transferred before something failed is taken back, and the source is as it was."""
+    source = ccd_file(incoming / "a.fits")
+    content = source.read_bytes()
+
+    def fail(*_args, **_kwargs):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Durability, "settle", fail)
+    with pytest.raises(TryLater):
+        opened(transfer).ingest([an_exposure(12)], [raw_dataset(source)])
+
+    assert count(root) == ((0, 0, 0), 0)
+    assert [path for path in Path(root).iterdir() if path.name.startswith(".")] == []
+    assert source.read_bytes() == content
+
+
 def test_move_says_when_it_cannot_remove(root, incoming, opened, monkeypatch):
     """A source that cannot be removed is reported; what is stored stays stored."""
     source = ccd_file(incoming / "a.fits")
@@ -242,3 +262,38 @@ def test_a_file_that_was_moved_is_found_again(root, incoming, opened):
     assert opened("link").moved(lost) is None
     Path(root, ARTIFACT).unlink()
     assert opened("move").moved(lost) is None
+
+
+@pytest.mark.parametrize("transfer", TRANSFERS)
+def test_a_file_in_the_place_of_what_was_read_is_not_stored(root, incoming, opened, transfer, monkeypatch):
+    """Of another file that takes the name of what was read, nothing is committed or left behind."""
+    source = ccd_file(incoming / "a.fits")
+    status = source.stat()
+    dataset = replace(
+        raw_dataset(source),
+        seen=Sighting(
+            path=source,
+            name=FileName(kind=Kind.RAW, visit=12),
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            ctime_ns=status.st_ctime_ns,
+            inode=status.st_ino,
+        ),
+    )
+    repository = opened(transfer)
+    repository.probe()
+    ingest = DirectButler.ingest
+
+    def meddle(*args, **kwargs):
+        torso = ccd_file(incoming / "b.fits", seed=1)
+        os.utime(torso, ns=(status.st_atime_ns, status.st_mtime_ns))
+        torso.replace(source)
+        return ingest(*args, **kwargs)
+
+    monkeypatch.setattr(DirectButler, "ingest", meddle)
+    with pytest.raises(TryLater) as caught:
+        repository.ingest([an_exposure(12)], [dataset])
+
+    assert caught.value.code is Code.RACE
+    assert count(root) == ((0, 0, 0), 0)
+    assert source.exists()

@@ -12,7 +12,7 @@ import pytest
 from watchdog.observers import inotify_c
 from watchdog.observers.inotify_c import InotifyFD
 
-from pfs_ingestd.adapters.filesystems import only_written_here
+from pfs_ingestd.adapters.filesystems import mount_of, only_written_here
 from pfs_ingestd.adapters.folder import WatchedFolder
 from pfs_ingestd.adapters.watcher import InotifyWatcher, PollWatcher, Watchers
 from pfs_ingestd.pfs.names import parse
@@ -588,6 +588,23 @@ def test_only_local_file_systems_are_watched(tmp_path, folder, local):
     mounts.write_text(MOUNTS)
 
     assert only_written_here(Path(folder), mounts) is local
+
+
+@pytest.mark.parametrize(
+    ("folder", "mount"),
+    [
+        ("/home/pfs", "/"),
+        ("/local/mixed/2025-01-01/sps", "/local/mixed/2025-01-01"),
+        ("/local/mixed/2025-01-01-more", "/local"),
+        ("/net/data root", "/net/data root"),
+    ],
+)
+def test_mount_of_a_folder_is_the_nearest_above_it(tmp_path, folder, mount):
+    """A folder's file system is the one that is mounted deepest on the way to it."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTS)
+
+    assert mount_of(Path(folder), mounts) == Path(mount)
 
 
 def test_file_system_is_looked_up_behind_links(tmp_path):

@@ -15,6 +15,7 @@ from pfs_ingestd.adapters.repository.session import Session
 from pfs_ingestd.adapters.repository.staging import Stage, staging
 from pfs_ingestd.errors import Code, TryLater
 from pfs_ingestd.ports import Outcome, Stored
+from pfs_ingestd.records import Sighting, path_text
 
 __all__ = ["Batch", "Item", "compare", "stored_artifacts"]
 
@@ -33,6 +34,8 @@ class Item:
         Number of its exposure.
     ref : `~lsst.daf.butler.DatasetRef`
         What it will be.
+    seen : `~pfs_ingestd.records.Sighting` or `None`
+        The file as it has to be; `None` if any will do.
     cat_ids : `tuple` [`int`]
         Catalogues to be joined to its exposure.
     """
@@ -41,6 +44,7 @@ class Item:
     path: Path
     visit: int
     ref: DatasetRef
+    seen: Sighting | None = None
     cat_ids: tuple[int, ...] = ()
 
 
@@ -137,6 +141,7 @@ class Batch:
         self._unregister([item.ref for item in chosen if item.ref.id in artifacts])
         self._join_catalogues(chosen)
         self._ingest(chosen, stage)
+        _check_unchanged(chosen)
         made = stored_artifacts(self.session, chosen)
         self.session.durability.settle(made.values(), contents=self.owned)
         outcomes |= {item.index: _outcome(Stored.STORED, item, made) for item in chosen}
@@ -230,6 +235,22 @@ def compare(
             result = Stored.ALREADY_THERE if same else Stored.CONFLICT
             outcomes[item.index] = _outcome(result, item, artifacts)
     return outcomes, absent
+
+
+def _check_unchanged(items: Sequence[Item]) -> None:
+    """See that what was stored is what was read: somebody may have put another file in its place.
+
+    Raises
+    ------
+    TryLater
+        If a file is another one, or was written to; nothing has been committed yet.
+    """
+    for item in items:
+        if (seen := item.seen) is None:
+            continue
+        now = item.path.stat()
+        if (now.st_size, now.st_mtime_ns, now.st_ino) != (seen.size, seen.mtime_ns, seen.inode):
+            raise TryLater(Code.RACE, f"{path_text(item.path)} changed while it was being stored")
 
 
 def _outcome(result: Stored, item: Item, artifacts: Mapping[UUID, ResourcePath]) -> Outcome:

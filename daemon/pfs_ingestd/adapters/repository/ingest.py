@@ -385,7 +385,16 @@ def _items(
             ref = session.data_ids.raw(header, exposure)
         else:
             ref, cat_ids = session.data_ids.config(exposure), header.cat_ids
-        items.append(Item(index=index, path=dataset.path, visit=header.visit, ref=ref, cat_ids=cat_ids))
+        items.append(
+            Item(
+                index=index,
+                path=dataset.path,
+                visit=header.visit,
+                ref=ref,
+                seen=dataset.seen,
+                cat_ids=cat_ids,
+            )
+        )
     return items
 
 

@@ -1,0 +1,26 @@
+"""A daemon dies at every point of one ingest, and the next one makes good what it left."""
+
+import pytest
+
+from kill_points import inflict
+
+SHARES = 2
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+@pytest.mark.parametrize("transfer", ["link", "copy", "move"])
+def test_f21_f22_f24_a_death_at_any_point_costs_nothing(transfer, share):
+    """Wherever the daemon dies, the next one stores each file once; nothing is stuck or left lying about."""
+    report = inflict(transfer, share=(share, SHARES))
+
+    assert report.damage == []
+    assert report.deaths > 20
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_f21_a_death_that_takes_the_inbox_along_costs_nothing(share):
+    """What `move` has done or not can be told from disk and repository alone."""
+    report = inflict("move", lose_inbox=True, share=(share, SHARES))
+
+    assert report.damage == []
+    assert report.deaths > 20

@@ -1,0 +1,102 @@
+"""Copies that are not whole yet: where they lie, and who removes them."""
+
+import fcntl
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pfs_ingestd.errors import TryLater
+from repository_files import a_repository, an_exposure, ccd_file, count, opener_of, raw_dataset
+
+CONTENTS = {"butler.yaml", "gen3.sqlite3"}
+
+
+@pytest.fixture
+def root(tmp_path):
+    return a_repository(tmp_path / "repo")
+
+
+@pytest.fixture
+def opened(root):
+    with opener_of(root) as opener:
+        yield opener
+
+
+def _folder(root, name=".pfs-ingestd-12345678"):
+    folder = Path(root, name)
+    folder.mkdir()
+    (folder / "lock").touch()
+    (folder / "f09aaead-7359-5a0a-8a9f-f0924fe8576b.fits").write_bytes(b"SIMPLE")
+    return folder
+
+
+def test_what_a_dead_process_was_copying_is_removed(root, opened):
+    """Whoever opens the repository next removes the copies that nobody will finish."""
+    _folder(root)
+    _folder(root, ".pfs-ingestd-87654321")
+    opened().close()
+
+    assert {path.name for path in Path(root).iterdir()} == CONTENTS
+
+
+def test_a_copy_without_a_lock_is_removed(root, opened):
+    """A process may die before it comes to locking its folder."""
+    (_folder(root) / "lock").unlink()
+    opened().close()
+
+    assert {path.name for path in Path(root).iterdir()} == CONTENTS
+
+
+def test_what_a_live_process_is_copying_is_left_alone(root, opened):
+    """A folder that is locked belongs to a transfer that goes on."""
+    folder = _folder(root)
+    before = sorted(folder.iterdir())
+    with (folder / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        opened().close()
+
+        assert before == sorted(folder.iterdir())
+
+
+def test_what_is_not_ours_is_left_alone(root, opened):
+    """Hidden folders and half-copied files of others stay where they are."""
+    others = [_folder(root, ".snapshot"), _folder(root, "pfs-ingestd-12345678")]
+    opened().close()
+
+    assert CONTENTS | {path.name for path in others} == {path.name for path in Path(root).iterdir()}
+
+
+def test_a_copy_gets_its_name_when_it_is_whole(root, opened, tmp_path, monkeypatch):
+    """Nothing that Butler is given to copy lies under a name of the datastore while it is written."""
+    target = {}
+    copy = shutil.copy
+
+    def note(source, place):
+        target["folder"] = Path(place).parent
+        copy(source, place)
+
+    monkeypatch.setattr("shutil.copy", note)
+    opened("copy").ingest([an_exposure(12)], [raw_dataset(ccd_file(tmp_path / "a.fits"))])
+
+    assert target["folder"].parent == Path(root)
+    assert target["folder"].name.startswith(".pfs-ingestd-")
+    assert CONTENTS | {"PFS"} == {path.name for path in Path(root).iterdir()}
+
+
+def test_a_failed_copy_leaves_nothing(root, opened, tmp_path):
+    """One file of a batch that cannot be copied takes the copies of the others with it."""
+    good, bad = ccd_file(tmp_path / "a.fits"), tmp_path / "gone.fits"
+    with pytest.raises(TryLater):
+        opened("copy").ingest([an_exposure(12)], [raw_dataset(good), raw_dataset(bad, 12, "b", 1)])
+
+    assert {path.name for path in Path(root).iterdir()} == CONTENTS
+    assert count(root) == ((0, 0, 0), 0)
+
+
+def test_a_copy_keeps_the_end_of_its_name(opened, tmp_path):
+    """Butler tells a compressed file by its name, and so do its readers."""
+    source = ccd_file(tmp_path / "a.fits").rename(tmp_path / "a b#1.fits.gz")
+    (outcome,) = opened("copy").ingest([an_exposure(12)], [raw_dataset(source)])
+
+    assert outcome.where.endswith("raw_PFS_12_r1_PFS_raw_all.fits.gz")

@@ -1,0 +1,109 @@
+"""Damage by the hundred: deaths at every event of an ingest, kills at random moments of a night.
+
+Run with ``make soak``, or with ``PYTHONPATH=tests`` as ``python -m soak.soak``; it takes hours where the
+suite takes a minute. Ends with 1 if anything was lost, stored twice, stuck, harmed or left lying about.
+"""
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from kill_points import Report, inflict
+from pfs_ingestd.records import PENDING, State
+from system.service import FEW_CAMERAS, Site, pfs_ingestd, stored, wanted, write
+
+__all__ = ["main"]
+
+TRANSFERS = ("link", "hardlink", "symlink", "relsymlink", "copy", "move", "direct")
+LONGEST_LIFE = 0.7
+"""Seconds after its first word until a daemon is killed, at most; it needs less for what has arrived."""
+
+COLUMNS = ("deaths", "lost", "twice", "stuck", "harmed", "left")
+
+
+def kill_at_random(transfer: str, *, kills: int, seed: int) -> Report:
+    """Kill daemons while a night arrives, then let one finish."""
+    report = Report()
+    moments = random.Random(f"{transfer} {seed}")  # noqa: S311 (the same moments each time)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        template = folder / "template"
+        pfs_ingestd("init", template).check_returncode()
+        (folder / "site").mkdir()
+        site = Site(folder / "site", template)
+        site.configure(ingest={"transfer": transfer, "batch_files": 2})
+        visits = 2 * kills
+        writer = _writer(site.data, visits)
+        for _ in range(kills):
+            service = site.start()
+            service.wait_for(lambda service=service: service.happened("daemon.started"), "its first word")
+            time.sleep(moments.uniform(0, LONGEST_LIFE))
+            service.kill()
+            report.deaths += 1
+        writer.wait()
+        last = site.run("run", "--once")
+        _judge(transfer, site, write(folder / "same", visits=visits), report)
+        if last.returncode:
+            report.stuck.append(f"{transfer}: the last one ended with {last.returncode}: {last.stdout}")
+        site.close()
+    return report
+
+
+def main() -> int:
+    """Do all of it, and print a table."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--kills", type=int, default=30, help="kills at random moments in each transfer mode")
+    parser.add_argument("--seed", type=int, default=0, help="choose other moments")
+    parser.add_argument("--changes", action="store_true", help="die only where the disk has changed")
+    options = parser.parse_args()
+    table = Table("damage", *COLUMNS)
+    complaints = []
+    for transfer in TRANSFERS:
+        for damage, report in (
+            ("death at a system call", inflict(transfer, every=not options.changes)),
+            ("the same, inbox lost", inflict(transfer, lose_inbox=True, every=not options.changes)),
+            ("SIGKILL", kill_at_random(transfer, kills=options.kills, seed=options.seed)),
+        ):
+            cells = (getattr(report, column) for column in COLUMNS[1:])
+            table.add_row(f"{damage}, {transfer}", str(report.deaths), *(str(len(cell)) for cell in cells))
+            complaints += report.damage
+    console = Console()
+    console.print(table)
+    for complaint in complaints:
+        console.print(complaint, markup=False)
+    return 1 if complaints else 0
+
+
+def _writer(folder: Path, visits: int) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "pfs_ingestd", "simulate", str(folder), "--small", "--interval", "1"]
+    command += ["--visits", str(visits), "--cameras", ",".join(FEW_CAMERAS)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 (our own command)
+
+
+def _judge(transfer: str, site: Site, night, report: Report) -> None:
+    expected, found = Counter(wanted(night)), Counter(stored(site.repository))
+    report.lost += [f"{transfer}: {content}" for content in (expected - found).elements()]
+    report.twice += [f"{transfer}: {content}" for content in (found - expected).elements()]
+    counts = site.counts()
+    report.stuck += [
+        f"{transfer}: {counts[state]} {state}" for state in {*PENDING, State.REJECTED} if counts[state]
+    ]
+    missing = {path for path in (*night.raws, *night.configs) if not _still(path, night, site)}
+    if transfer != "move" and missing:
+        report.harmed.append(f"{transfer}: {len(missing)} sources are gone")
+
+
+def _still(path: Path, night, site: Site) -> bool:
+    return (site.data / path.relative_to(night.directory)).exists()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
