@@ -1,10 +1,11 @@
-# make demo: see it work.  make test: run the suite.  Both set up what they need in .venv.
+# make demo: see it work.  make test: run the suite.  make soak: hours of damage.
+# Each sets up what it needs in .venv.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
-.PHONY: demo test lint types imports check clean
+.PHONY: demo test soak lint types imports check clean
 
 demo: $(STAMP)
 	rm -rf demo
@@ -12,6 +13,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/pytest -n auto
+
+soak: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m soak.soak
 
 lint: $(STAMP)
 	$(BIN)/ruff check
