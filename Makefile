@@ -12,7 +12,7 @@ demo: $(STAMP)
 	$(BIN)/pfs-ingestd demo -c config/demo.yaml
 
 test: $(STAMP)
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n 4 --dist worksteal
 
 soak: $(STAMP)
 	PYTHONPATH=tests $(BIN)/python -m soak.soak

@@ -1,4 +1,4 @@
-"""Damage by the hundred: deaths at every event of an ingest, kills at random moments of a night.
+"""Damage by the hundred: deaths at every event of an ingest, kills at random moments, floods of events.
 
 Run with ``make soak``, or with ``PYTHONPATH=tests`` as ``python -m soak.soak``; it takes hours where the
 suite takes a minute. Ends with 1 if anything was lost, stored twice, stuck, harmed or left lying about.
@@ -18,7 +18,7 @@ from rich.table import Table
 
 from kill_points import Report, inflict
 from pfs_ingestd.records import PENDING, State
-from system.service import FEW_CAMERAS, Site, pfs_ingestd, stored, wanted, write
+from system.service import FEW_CAMERAS, Site, burst, pfs_ingestd, stored, wanted, write
 
 __all__ = ["main"]
 
@@ -26,7 +26,7 @@ TRANSFERS = ("link", "hardlink", "symlink", "relsymlink", "copy", "move", "direc
 LONGEST_LIFE = 0.7
 """Seconds after its first word until a daemon is killed, at most; it needs less for what has arrived."""
 
-COLUMNS = ("deaths", "lost", "twice", "stuck", "harmed", "left")
+COLUMNS = ("inflicted", "lost", "twice", "stuck", "harmed", "left")
 
 
 def kill_at_random(transfer: str, *, kills: int, seed: int) -> Report:
@@ -57,29 +57,64 @@ def kill_at_random(transfer: str, *, kills: int, seed: int) -> Report:
     return report
 
 
+def flood(files: int) -> Report:
+    """Let four writers overflow the kernel's queue while a night arrives in the same tree."""
+    report = Report()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        template = folder / "template"
+        pfs_ingestd("init", template).check_returncode()
+        (folder / "site").mkdir()
+        site = Site(folder / "site", template)
+        site.configure(watch={"mode": "inotify", "rescan": "1h"})
+        (site.data / "noise").mkdir()
+        service = site.start().running()
+        burst(site.data / "noise", files)
+        night = write(site.data, visits=20)
+        expected = len(night.raws) + len(night.configs)
+        report.deaths = files
+        try:
+            service.wait_for_counts(ingested=expected, waiting=1)
+        except AssertionError as error:
+            report.lost.append(f"flood: {error}")
+        service.stop()
+        _judge("flood", site, night, report)
+        site.close()
+    return report
+
+
 def main() -> int:
     """Do all of it, and print a table."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--kills", type=int, default=30, help="kills at random moments in each transfer mode")
     parser.add_argument("--seed", type=int, default=0, help="choose other moments")
     parser.add_argument("--changes", action="store_true", help="die only where the disk has changed")
+    parser.add_argument(
+        "--transfer", nargs="*", choices=TRANSFERS, default=TRANSFERS, help="these modes only"
+    )
+    parser.add_argument("--files", type=int, default=60_000, help="files in a burst")
     options = parser.parse_args()
     table = Table("damage", *COLUMNS)
-    complaints = []
-    for transfer in TRANSFERS:
+    flooded = flood(options.files)
+    table.add_row("files in a burst", *_cells(flooded))
+    complaints = [*flooded.damage]
+    for transfer in options.transfer:
         for damage, report in (
             ("death at a system call", inflict(transfer, every=not options.changes)),
             ("the same, inbox lost", inflict(transfer, lose_inbox=True, every=not options.changes)),
             ("SIGKILL", kill_at_random(transfer, kills=options.kills, seed=options.seed)),
         ):
-            cells = (getattr(report, column) for column in COLUMNS[1:])
-            table.add_row(f"{damage}, {transfer}", str(report.deaths), *(str(len(cell)) for cell in cells))
+            table.add_row(f"{damage}, {transfer}", *_cells(report))
             complaints += report.damage
     console = Console()
     console.print(table)
     for complaint in complaints:
         console.print(complaint, markup=False)
     return 1 if complaints else 0
+
+
+def _cells(report: Report) -> list[str]:
+    return [str(report.deaths), *(str(len(getattr(report, column))) for column in COLUMNS[1:])]
 
 
 def _writer(folder: Path, visits: int) -> "subprocess.Popen[bytes]":

@@ -25,6 +25,7 @@ __all__ = [
     "FEW_CAMERAS",
     "Service",
     "Site",
+    "burst",
     "butler",
     "content_of",
     "counted",
@@ -45,6 +46,22 @@ PATIENCE = 45.0
 """Seconds after which something that takes one or two has failed, on however busy a machine."""
 
 _SETTINGS = ("PFS_INGESTD__", "METADATA_CORRECTIONS_PATH", "NOTIFY_SOCKET", "WATCHDOG_")
+
+
+_WRITERS = 4
+_BURST = """
+import os, sys
+folder, files = sys.argv[1], int(sys.argv[2])
+for number in range(files):
+    os.close(os.open(f"{folder}/{os.getpid()}-{number}", os.O_CREAT | os.O_WRONLY))
+"""
+
+
+def burst(folder: Path, files: int) -> None:
+    """Let four processes make so many files at once."""
+    command = [sys.executable, "-S", "-c", _BURST, folder, str(files // _WRITERS)]
+    writers = [subprocess.Popen(command) for _ in range(_WRITERS)]  # noqa: S603 (our own command)
+    assert [writer.wait() for writer in writers] == [0] * _WRITERS
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -4,8 +4,6 @@ import errno
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -14,28 +12,13 @@ import pytest
 from watchdog.observers.inotify_c import InotifyFD
 
 from pfs_ingestd.wiring import service
-from system.service import counted, stored, wait_for, wanted, write
+from system.service import burst, counted, stored, wait_for, wanted, write
 
 MAX_QUEUED = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
-WRITERS = 4
 BURST_FILES = MAX_QUEUED + 4000
 
 NEVER = "1h"
 """A rescan that no test lives to see: what is found without a hint is found because the watcher was blind."""
-
-BURST = """
-import os, sys
-folder, files = sys.argv[1], int(sys.argv[2])
-for number in range(files):
-    os.close(os.open(f"{folder}/{os.getpid()}-{number}", os.O_CREAT | os.O_WRONLY))
-"""
-
-
-def burst(folder, files):
-    """Let four processes make so many files at once."""
-    command = [sys.executable, "-S", "-c", BURST, folder, str(files // WRITERS)]
-    writers = [subprocess.Popen(command) for _ in range(WRITERS)]  # noqa: S603 (our own command)
-    assert [writer.wait() for writer in writers] == [0] * WRITERS
 
 
 def blindness(site):
