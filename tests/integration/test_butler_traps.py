@@ -14,13 +14,11 @@ from pfs_ingestd.errors import IngestdError, TryLater
 from pfs_ingestd.ports import Stored
 from repository_files import (
     ARTIFACT,
-    a_repository,
     an_exposure,
     ccd_file,
     config_dataset,
     config_file,
     count,
-    opener_of,
     raw_dataset,
     results,
 )
@@ -30,19 +28,8 @@ ONE = ((1, 1, 1), 1)
 
 
 @pytest.fixture
-def root(tmp_path):
-    return a_repository(tmp_path / "repo")
-
-
-@pytest.fixture
 def source(tmp_path):
     return ccd_file(tmp_path / "incoming" / "a.fits")
-
-
-@pytest.fixture
-def opened(root):
-    with opener_of(root) as opener:
-        yield opener
 
 
 @pytest.fixture

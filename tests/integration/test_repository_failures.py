@@ -13,30 +13,12 @@ from pfs_ingestd.adapters.repository import create_repository, open_repository
 from pfs_ingestd.errors import Code, Fatal, Outage, Rejected, TryLater
 from pfs_ingestd.ports import Stored
 from repository_files import (
-    a_repository,
     an_exposure,
     ccd_file,
     count,
-    opener_of,
     raw_dataset,
     results,
 )
-
-
-@pytest.fixture
-def root(tmp_path):
-    return a_repository(tmp_path / "repo")
-
-
-@pytest.fixture
-def incoming(tmp_path):
-    return tmp_path / "incoming"
-
-
-@pytest.fixture
-def opened(root):
-    with opener_of(root) as opener:
-        yield opener
 
 
 def test_a_vanished_file_is_named_and_stores_nothing(root, incoming, opened):

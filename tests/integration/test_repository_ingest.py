@@ -20,7 +20,6 @@ from repository_files import (
     config_file,
     count,
     get,
-    opener_of,
     ramp_file,
     raw_dataset,
     results,
@@ -28,22 +27,6 @@ from repository_files import (
 )
 
 CAMERAS = [(arm, spectrograph) for spectrograph in range(1, 5) for arm in "brnm"]
-
-
-@pytest.fixture
-def root(tmp_path):
-    return a_repository(tmp_path / "repo")
-
-
-@pytest.fixture
-def incoming(tmp_path):
-    return tmp_path / "incoming"
-
-
-@pytest.fixture
-def opened(root):
-    with opener_of(root) as opener:
-        yield opener
 
 
 def test_a_visit_is_stored_in_one_transaction(root, incoming, opened):

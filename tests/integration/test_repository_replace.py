@@ -8,20 +8,9 @@ from lsst.daf.butler import Butler
 
 from pfs_ingestd.errors import Code, IngestdError, Rejected
 from pfs_ingestd.ports import Stored
-from repository_files import DESIGN, a_repository, an_exposure, ccd_file, opener_of, raw_dataset
+from repository_files import DESIGN, an_exposure, ccd_file, raw_dataset
 
 TRANSFERS = ("link", "copy", "move", "hardlink", "symlink", "relsymlink", "direct")
-
-
-@pytest.fixture
-def root(tmp_path):
-    return a_repository(tmp_path / "repo")
-
-
-@pytest.fixture
-def opened(root):
-    with opener_of(root) as opener:
-        yield opener
 
 
 def bytes_of(root):

@@ -7,20 +7,9 @@ from pathlib import Path
 import pytest
 
 from pfs_ingestd.errors import TryLater
-from repository_files import a_repository, an_exposure, ccd_file, count, opener_of, raw_dataset
+from repository_files import an_exposure, ccd_file, count, raw_dataset
 
 CONTENTS = {"butler.yaml", "gen3.sqlite3"}
-
-
-@pytest.fixture
-def root(tmp_path):
-    return a_repository(tmp_path / "repo")
-
-
-@pytest.fixture
-def opened(root):
-    with opener_of(root) as opener:
-        yield opener
 
 
 def _folder(root, name=".pfs-ingestd-12345678"):

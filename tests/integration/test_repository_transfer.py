@@ -16,12 +16,10 @@ from pfs_ingestd.ports import Outcome, Stored
 from pfs_ingestd.records import FileName, FileRecord, Kind, Sighting
 from repository_files import (
     ARTIFACT,
-    a_repository,
     an_exposure,
     ccd_file,
     count,
     get,
-    opener_of,
     raw_dataset,
     rows,
 )
@@ -44,22 +42,6 @@ def a_record(path, size):
         first_seen=NOW,
         updated=NOW,
     )
-
-
-@pytest.fixture
-def root(tmp_path):
-    return a_repository(tmp_path / "repo")
-
-
-@pytest.fixture
-def incoming(tmp_path):
-    return tmp_path / "incoming"
-
-
-@pytest.fixture
-def opened(root):
-    with opener_of(root) as opener:
-        yield opener
 
 
 @pytest.mark.parametrize("transfer", TRANSFERS)
