@@ -67,7 +67,9 @@ class TestTruncation:
 
         assert accepted == []
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(
+        max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    )
     @given(name=st.sampled_from([CCD, RAMP, CONFIG]), data=st.data())
     def test_f19_a_file_cut_anywhere_is_incomplete(self, tmp_path, originals, name, data):
         """At whatever byte a file is cut, it is not taken for whole, and may still become so."""

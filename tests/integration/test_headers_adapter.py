@@ -459,7 +459,7 @@ def originals(tmp_path_factory):
     ]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_mutated_file_gets_an_answer(originals, tmp_path, data):
     """Whatever is changed in the bytes of a file, there is an answer: a header, or why there is none."""

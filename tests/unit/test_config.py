@@ -482,7 +482,7 @@ def test_checking_finds_nothing_where_all_is_well(tmp_path):
     assert check_config(path, {}) == []
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     overrides=st.dictionaries(
         st.sampled_from([*keys(), "watch", "ingest.runs", "log", "nothing", "watch.nothing"]),

@@ -177,7 +177,7 @@ def test_headers_without_end_are_given_up():
     assert "the headers of the first" in caught.value.message
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_mutated_file_is_walked_or_refused(data):
     """Whatever bytes of a file are changed, the walk ends, with HDUs or with a reason."""

@@ -111,7 +111,7 @@ def test_values_become_what_json_can_hold():
     ]
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(name=st.binary(max_size=30), text=st.text(st.characters(), max_size=30))
 def test_any_file_name_gives_one_line(name, text):
     """Newlines, quotes, control characters and bytes that are not UTF-8 break no line."""

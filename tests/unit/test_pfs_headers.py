@@ -7,7 +7,7 @@ from astropy import units
 from astropy.coordinates import FK5, ICRS
 from astropy.io.fits import Card
 from astropy.time import Time
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lsst.daf.butler import Timespan
 from lsst.daf.butler.time_utils import TimeConverter
@@ -218,7 +218,6 @@ class TestRawHeader:
             ),
         )
     )
-    @settings(deadline=None)
     def test_any_cards_make_a_record_or_a_refusal(self, cards):
         """Whatever the cards hold, there is a header with an exposure record, or a refusal."""
         try:
@@ -337,7 +336,6 @@ class TestExposureRecord:
         duration=st.one_of(st.just(0.0), st.floats(-100, 2000)),
         scale=st.sampled_from(["UTC", "TAI", "tt", "TDB"]),
     )
-    @settings(deadline=None)
     def test_times_are_those_of_butler(self, mjd, duration, scale):
         """Begin and end are, to the nanosecond, what Butler makes of the same times."""
         begin = Time(mjd, format="mjd", scale=scale.lower())
