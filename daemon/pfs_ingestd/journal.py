@@ -39,8 +39,9 @@ class Journal:
 
     Attributes
     ----------
-    last_ingested, last_rejected : `FileRecord` or `None`
-        The last file that this process ingested, and the last that it rejected.
+    last_ingested, last_rejected, last_changed : `FileRecord` or `None`
+        The last file that this process ingested, the last that it rejected, and the last that it found
+        changed after it was ingested.
     changes : `int`
         How many changes this process has made.
     """
@@ -49,6 +50,7 @@ class Journal:
         self._inbox = inbox
         self.last_ingested: FileRecord | None = None
         self.last_rejected: FileRecord | None = None
+        self.last_changed: FileRecord | None = None
         self.changes = 0
 
     def enter(self, records: Sequence[FileRecord]) -> None:
@@ -82,7 +84,9 @@ class Journal:
         return [new for _, new in effective]
 
     def _remember(self, record: FileRecord) -> None:
-        if record.state is State.INGESTED:
+        if record.changed:
+            self.last_changed = record
+        elif record.state is State.INGESTED:
             self.last_ingested = record
         elif record.state is State.REJECTED:
             self.last_rejected = record

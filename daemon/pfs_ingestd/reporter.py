@@ -143,6 +143,7 @@ class Reporter:
             oldest_pending=self._oldest_pending,
             last_ingested=self._journal.last_ingested,
             last_rejected=self._journal.last_rejected,
+            last_changed=self._journal.last_changed,
         )
         self._condition = status.condition
         self._sentence = _sentence(status)

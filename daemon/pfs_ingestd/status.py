@@ -136,7 +136,7 @@ class Status:
         Number of files in each state.
     oldest_pending : `~datetime.datetime` or `None`
         When the file arrived that has been waiting longest for the daemon.
-    last_ingested, last_rejected : `FileRecord` or `None`
+    last_ingested, last_rejected, last_changed : `FileRecord` or `None`
         The files of which this was said last.
     """
 
@@ -149,6 +149,7 @@ class Status:
     oldest_pending: datetime | None
     last_ingested: FileRecord | None
     last_rejected: FileRecord | None
+    last_changed: FileRecord | None
 
     def as_json(self) -> dict[str, object]:
         """Write it as values that JSON can hold, times as ISO 8601 in UTC."""
@@ -169,6 +170,7 @@ class Status:
             "pending": self._pending(),
             "last_ingested": self.last_ingested and _file(self.last_ingested),
             "last_rejected": self.last_rejected and _file(self.last_rejected),
+            "last_changed": self.last_changed and _file(self.last_changed),
         }
 
     def _pending(self) -> dict[str, object]:
@@ -192,6 +194,7 @@ def summarise(
     oldest_pending: datetime | None,
     last_ingested: FileRecord | None,
     last_rejected: FileRecord | None,
+    last_changed: FileRecord | None,
 ) -> Status:
     """Put together how the daemon is.
 
@@ -205,7 +208,7 @@ def summarise(
         The time.
     troubles : `~collections.abc.Sequence` [`str`]
         What does not work, for a person: an outage, an unreadable folder.
-    process, watchers, scan, counts, oldest_pending, last_ingested, last_rejected
+    process, watchers, scan, counts, oldest_pending, last_ingested, last_rejected, last_changed
         See `Status`; the counts come from the inbox.
     """
     reasons = [
@@ -222,6 +225,7 @@ def summarise(
         oldest_pending=oldest_pending,
         last_ingested=last_ingested,
         last_rejected=last_rejected,
+        last_changed=last_changed,
     )
 
 
@@ -251,6 +255,7 @@ def _file(record: FileRecord) -> dict[str, object]:
         "at": _time(record.updated),
         "code": record.code,
         "error": record.error and _short(record.error),
+        "changed": record.changed and _short(record.changed),
     }
 
 

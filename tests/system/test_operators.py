@@ -11,6 +11,7 @@ from system.service import content_of, counted, json_lines, stored, write
 STATUS_KEYS = {
     "version", "state", "reason", "since", "heartbeat", "pid", "host", "program_version", "repository",
     "started", "watchers", "last_scan", "counts", "pending", "last_ingested", "last_rejected",
+    "last_changed",
 }  # fmt: skip
 LIST_KEYS = {
     "path", "kind", "state", "visit", "arm", "spectrograph", "attempts", "not_before", "error", "first_seen",

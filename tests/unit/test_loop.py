@@ -282,6 +282,9 @@ def test_a_change_after_ingestion_is_flagged_and_leaves_the_dataset(rig):
     assert "size 1000 -> 999" in rig.record(B1).changed
     assert rig.repository.artifacts["raw", 1000, "b", 1].content == RAW_B1
     assert [log["event"] for log in logs] == ["file.changed"]
+    rig.tick(after=timedelta(seconds=1))
+    assert "size 1000 -> 999" in str(rig.status.written[-1]["last_changed"])
+    assert rig.status.written[-1]["last_ingested"] != rig.status.written[-1]["last_changed"]
 
 
 @pytest.mark.parametrize("after", [timedelta(seconds=20), timedelta(hours=30)])

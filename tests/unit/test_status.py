@@ -49,6 +49,7 @@ def told(before=RUNNING, **changes):
         "oldest_pending": None,
         "last_ingested": None,
         "last_rejected": None,
+        "last_changed": None,
     }
     return summarise(before, **(facts | changes))
 
@@ -62,6 +63,7 @@ def test_the_status_says_all_there_is():
         oldest_pending=EARLIER,
         last_ingested=a_record(state=State.INGESTED),
         last_rejected=bad,
+        last_changed=a_record(state=State.INGESTED, changed="size 1 -> 2"),
     )
     assert status.as_json() == {
         "version": 1,
@@ -94,6 +96,7 @@ def test_the_status_says_all_there_is():
             "at": "2026-11-22T10:00:00.000+00:00",
             "code": None,
             "error": None,
+            "changed": None,
         },
         "last_rejected": {
             "path": "/data/raw/PFSA00001211.fits",
@@ -101,6 +104,15 @@ def test_the_status_says_all_there_is():
             "at": "2026-11-22T10:00:00.000+00:00",
             "code": "truncated",
             "error": "it ends early",
+            "changed": None,
+        },
+        "last_changed": {
+            "path": "/data/raw/PFSA00001211.fits",
+            "visit": 12,
+            "at": "2026-11-22T10:00:00.000+00:00",
+            "code": None,
+            "error": None,
+            "changed": "size 1 -> 2",
         },
     }
 
