@@ -22,6 +22,7 @@ from pfs_ingestd.config import (
     check_config,
     keys,
     load_config,
+    load_config_here,
 )
 from pfs_ingestd.errors import Code, Fatal
 
@@ -519,3 +520,17 @@ def test_any_yaml_gives_a_configuration_or_a_list_of_problems(tmp_path, override
     except Fatal as error:
         refusal = error.code
     assert (refusal, bool(told)) in {(None, True), (None, False), (Code.CONFIGURATION, True)}
+
+
+def test_what_is_wrong_is_told_together_with_what_is_missing(tmp_path):
+    """Who starts the daemon learns of an unknown key and of a missing folder in one breath."""
+    path = tmp_path / "config.yaml"
+    path.write_text("repository: repo\nwatch: {raw: data, setle: 3s}\n")
+    with pytest.raises(Fatal) as caught:
+        load_config_here(path, {})
+    assert str(caught.value).splitlines() == [
+        f"{path}: 3 problems",
+        "  watch.setle: unknown key; did you mean watch.settle?",
+        f"  watch.raw: No such file or directory: {tmp_path}/data",
+        f"  repository: no repository at {tmp_path}/repo; `pfs-ingestd init {tmp_path}/repo` creates one",
+    ]

@@ -8,7 +8,7 @@ import click
 
 from pfs_ingestd.cli.options import config_option, instrument_option
 from pfs_ingestd.cli.output import exits
-from pfs_ingestd.config import load_config
+from pfs_ingestd.config import load_config_here
 from pfs_ingestd.errors import ExitCode
 from pfs_ingestd.logs import configure_logs
 from pfs_ingestd.wiring import create_repository, service
@@ -61,7 +61,7 @@ def init(
 @exits
 def run(config_file: Path, once: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
     """Watch the folders and ingest what arrives, until SIGTERM or SIGINT."""
-    config = load_config(config_file, os.environ)
+    config = load_config_here(config_file, os.environ)
     configure_logs(level=config.log.level, format=config.log.format, file=config.log.file, stream=sys.stdout)
     with service(config, os.environ, once=once) as daemon:
         return daemon.run(once=once)

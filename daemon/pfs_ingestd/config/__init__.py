@@ -1,6 +1,6 @@
 """The settings: what there is, what they must be to one another, and how they are read."""
 
-from pfs_ingestd.config.load import PREFIX, check_config, keys, load_config
+from pfs_ingestd.config.load import PREFIX, check_config, keys, load_config, load_config_here
 from pfs_ingestd.config.model import (
     Config,
     DatabaseUrl,
@@ -28,5 +28,6 @@ __all__ = [
     "conflicts",
     "keys",
     "load_config",
+    "load_config_here",
     "problems",
 ]

@@ -14,7 +14,7 @@ from pfs_ingestd.config.rules import Problem, conflicts, problems
 from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.redaction import redacted
 
-__all__ = ["PREFIX", "check_config", "keys", "load_config"]
+__all__ = ["PREFIX", "check_config", "keys", "load_config", "load_config_here"]
 
 PREFIX = "PFS_INGESTD__"
 """What the names of environment variables begin with that override a key; the levels are parted by ``__``."""
@@ -43,10 +43,25 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     """
     config, found = _examine(path, environ)
     if config is None or found:
-        count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-        listed = "".join(f"\n  {problem}" for problem in found)
-        raise Fatal(Code.CONFIGURATION, redacted(f"{path}: {count}{listed}"))
+        raise _wrong(path, found)
     return config
+
+
+def load_config_here(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read the configuration for use on this machine.
+
+    As `load_config`, but a configuration that is wrong in itself is compared with the disk, too: who mends it
+    need not come back for what is missing there.
+
+    Raises
+    ------
+    Fatal
+        If the file cannot be read, or anything in it is wrong.
+    """
+    try:
+        return load_config(path, environ)
+    except Fatal as error:
+        raise _wrong(path, check_config(path, environ)) from error
 
 
 def check_config(path: Path, environ: Mapping[str, str]) -> Sequence[str]:
@@ -66,6 +81,12 @@ def check_config(path: Path, environ: Mapping[str, str]) -> Sequence[str]:
     if config is not None:
         found += _unreported(problems(config), found)
     return [redacted(str(problem)) for problem in found]
+
+
+def _wrong(path: Path, found: Sequence[object]) -> Fatal:
+    count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+    listed = "".join(f"\n  {problem}" for problem in found)
+    return Fatal(Code.CONFIGURATION, redacted(f"{path}: {count}{listed}"))
 
 
 def keys(model: type[BaseModel] = Config) -> Iterator[str]:
