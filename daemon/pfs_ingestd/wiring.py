@@ -113,7 +113,7 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
             config.repository,
             transfer=config.ingest.transfer,
             instrument=config.instrument,
-            runs=_runs({Kind.RAW: config.ingest.runs.raw, Kind.PFS_CONFIG: config.ingest.runs.pfs_config}),
+            runs=_configured_runs(config),
         )
         stack.callback(repository.close)
         mailbox: SimpleQueue[Message] = SimpleQueue()
@@ -121,13 +121,7 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
         stack.callback(stop_posting)
         patience = _patience(config)
         roots = _roots(config)
-        folder = WatchedFolder(
-            roots,
-            parse=names.parse,
-            monotonic=time.monotonic,
-            follow_links=config.watch.follow_links == "files",
-            mount_of=mount_of,
-        )
+        folder = _configured_folder(config)
         headers = FitsHeaders(corrections=_corrections(environ), workers=config.watch.workers)
         stack.callback(headers.close)
         journal = Journal(inbox)
@@ -242,9 +236,8 @@ def replace_file(config: Config, path: Path, environ: Mapping[str, str]) -> File
     Fatal, Outage
         If the repository or the inbox is unusable, or does not answer.
     """
-    clock, roots = SystemClock(), _roots(config)
-    follow = config.watch.follow_links == "files"
-    folder = WatchedFolder(roots, parse=names.parse, monotonic=time.monotonic, follow_links=follow)
+    clock = SystemClock()
+    folder = _configured_folder(config)
     if (sighting := folder.look(path)) is None:
         raise Rejected(Code.BAD_NAME, f"{path} is not there, or not a file of a watched folder")
     with ExitStack() as stack:
@@ -254,7 +247,7 @@ def replace_file(config: Config, path: Path, environ: Mapping[str, str]) -> File
             config.repository,
             transfer=config.ingest.transfer,
             instrument=config.instrument,
-            runs=_runs({Kind.RAW: config.ingest.runs.raw, Kind.PFS_CONFIG: config.ingest.runs.pfs_config}),
+            runs=_configured_runs(config),
         )
         stack.callback(repository.close)
         headers = FitsHeaders(corrections=_corrections(environ))
@@ -332,6 +325,20 @@ def _watcher(
     if polled:
         watchers.append(PollWatcher(polled))
     return Watchers(*watchers)
+
+
+def _configured_folder(config: Config) -> WatchedFolder:
+    return WatchedFolder(
+        _roots(config),
+        parse=names.parse,
+        monotonic=time.monotonic,
+        follow_links=config.watch.follow_links == "files",
+        mount_of=mount_of,
+    )
+
+
+def _configured_runs(config: Config) -> Mapping[str, str]:
+    return _runs({Kind.RAW: config.ingest.runs.raw, Kind.PFS_CONFIG: config.ingest.runs.pfs_config})
 
 
 def _runs(wanted: Mapping[Kind, str | None]) -> Mapping[str, str]:
