@@ -1,11 +1,11 @@
-# make demo: see it work.  make test: run the suite.  make soak: hours of damage.
+# make demo: see it work.  make test: run the suite.  make bench: measure.  make soak: hours of damage.
 # Each sets up what it needs in .venv.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
-.PHONY: demo test soak lint types imports check clean
+.PHONY: demo test bench soak lint types imports check clean
 
 demo: $(STAMP)
 	rm -rf demo
@@ -13,6 +13,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/pytest -n 4 --dist worksteal
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
 
 soak: $(STAMP)
 	PYTHONPATH=tests $(BIN)/python -m soak.soak
