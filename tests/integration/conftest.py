@@ -2,6 +2,7 @@
 
 import pytest
 
+import older_butler  # noqa: F401 (for what it does)
 from repository_files import a_repository, opener_of
 
 

@@ -1,6 +1,7 @@
 """The rules of headers: cards to header, header to exposure record."""
 
 from dataclasses import asdict
+from datetime import date
 
 import pytest
 from astropy import units
@@ -87,7 +88,8 @@ class TestCards:
             "COMMENT x",
         )
 
-        assert pick(header, {"W_VISIT", "EXPTIME", "OBJECT", "W_ARM", "COMMENT"}) == {
+        wanted = frozenset({"W_VISIT", "EXPTIME", "OBJECT", "W_ARM", "COMMENT"})
+        assert pick(header, wanted) == {
             "W_VISIT": 123456,
             "EXPTIME": 12.5,
             "OBJECT": "it's",
@@ -135,6 +137,7 @@ class TestRawHeader:
             pfs_design_id=0x6DEADBEEFDEADBEE,
             dither=123,
             cards={"MJD-STR": 60263.25, "EXPTIME": 900.0},
+            night=date(2023, 11, 15),
         )
 
     @pytest.mark.parametrize(

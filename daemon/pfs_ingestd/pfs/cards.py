@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Mapping
+from functools import lru_cache
 
 from astropy.io.fits import Card, VerifyError
 
@@ -19,17 +20,20 @@ NO_VALUE = "no available value"
 """What the control system writes when it has no text, and often when it has no number."""
 
 _NO_NUMBERS = (-9998.0, -9999.0)
+_HIERARCH = "HIERARCH"
+# The cameras of a visit have most of their cards in common, to the last byte.
+_REMEMBERED = 4096
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def pick(header: bytes, wanted: Collection[str]) -> dict[str, CardValue]:
+def pick(header: bytes, wanted: frozenset[str]) -> dict[str, CardValue]:
     """Read some cards of a header.
 
     Parameters
     ----------
     header : `bytes`
         All cards, 80 bytes each, without END.
-    wanted : `~collections.abc.Collection` [`str`]
+    wanted : `frozenset` [`str`]
         Their keywords.
 
     Returns
@@ -39,17 +43,22 @@ def pick(header: bytes, wanted: Collection[str]) -> dict[str, CardValue]:
         card that is amended late in a ramp may have been appended.
     """
     found: dict[str, CardValue] = {}
+    beginnings = _beginnings(wanted)
     for place in range(0, len(header), CARD):
-        keyword = header[place : place + 8].decode("latin-1").rstrip()
-        if keyword == "HIERARCH":
+        keyword = beginnings.get(header[place : place + 8])
+        if keyword is None:
+            continue
+        if keyword == _HIERARCH:
             keyword = header[place + 8 : place + CARD].decode("latin-1").partition("=")[0].strip()
+            if keyword not in wanted:
+                continue
         elif header[place + 8 : place + 10] != b"= ":
             continue
-        if keyword in wanted:
-            end = place + CARD
-            while header.startswith(b"CONTINUE", end):
-                end += CARD
-            found[keyword] = _value(header[place:end])
+        end = place + CARD
+        while header.startswith(b"CONTINUE", end):
+            end += CARD
+        image = header[place:end]
+        found[keyword] = _short_value(image) if len(image) == CARD else _value(image)
     return found
 
 
@@ -87,6 +96,12 @@ def parsed_number(value: CardValue | None) -> float | None:
     return number(value)
 
 
+@lru_cache
+def _beginnings(wanted: frozenset[str]) -> Mapping[bytes, str]:
+    """Tell with which eight bytes a card begins that may be one of these."""
+    return {keyword.encode().ljust(8): keyword for keyword in {*wanted, _HIERARCH}}
+
+
 def _value(image: bytes) -> CardValue:
     try:
         card = Card.fromstring(image)
@@ -94,3 +109,6 @@ def _value(image: bytes) -> CardValue:
         return usable(card.rawvalue) if card.keyword else UNUSABLE
     except (VerifyError, ValueError):
         return UNUSABLE
+
+
+_short_value = lru_cache(_REMEMBERED)(_value)

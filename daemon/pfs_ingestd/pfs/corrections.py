@@ -1,13 +1,25 @@
 """Corrections to headers that are known to be wrong, from files named after instrument and visit."""
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
 from pfs_ingestd.errors import Code, Rejected, TryLater
 
-__all__ = ["find"]
+__all__ = ["find", "search_path"]
+
+
+def search_path(environ: Mapping[str, str]) -> Sequence[Path]:
+    """Get the folders in which ``$METADATA_CORRECTIONS_PATH`` says that corrections are.
+
+    Parameters
+    ----------
+    environ : `~collections.abc.Mapping` [`str`, `str`]
+        The environment.
+    """
+    return [Path(part) for part in environ.get("METADATA_CORRECTIONS_PATH", "").split(os.pathsep) if part]
 
 
 def find(folders: Iterable[Path], instrument: str, visit: int) -> Mapping[str, object]:
@@ -37,7 +49,7 @@ def find(folders: Iterable[Path], instrument: str, visit: int) -> Mapping[str, o
     Notes
     -----
     The files are called ``<instrument>-<visit>.yaml``, such as ``PFS-45752.yaml``: the convention of
-    ``astro_metadata_translator``, with the same order of folders as in ``$METADATA_CORRECTIONS_PATH``.
+    ``astro_metadata_translator``, which looks them up in the same folders.
     """
     for folder in folders:
         path = folder / f"{instrument}-{visit}.yaml"

@@ -1,13 +1,14 @@
 """How Butler reads our datasets; it imports this module by name, in any process, without the daemon."""
 
-from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
 from astropy.io import fits
 from lsst.daf.butler import FormatterV2
 
-from pfs_ingestd.pfs.pfs_config import PfsConfig
-from pfs_ingestd.pfs.raw import Box, PfsRaw
+from pfs_ingestd.pfs.boxes import Box
+from pfs_ingestd.pfs.pfs_config import read_pfs_config
+from pfs_ingestd.pfs.raw import PfsRaw
 
 __all__ = ["PfsConfigFormatter", "PfsRawFormatter"]
 
@@ -17,13 +18,13 @@ class PfsRawFormatter(FormatterV2):
 
     Notes
     -----
-    The parameter ``bbox`` limits the components ``exposure``, ``image`` and ``ramp`` to a part of the image;
-    ``readNum``, counted from 1, chooses the read that the component ``ramp`` is.
+    The parameter ``bbox`` limits the components ``image``, ``exposure`` and ``ramp`` to a part of the image.
+    ``readNum``, counted from 1, chooses the read that the component ``ramp`` is, less its reference read.
     """
 
     can_read_from_local_file = True
     default_extension: ClassVar[str | None] = ".fits"
-    supported_extensions = frozenset({".fits", ".fits.gz", ".fits.fz"})
+    supported_extensions = frozenset({".fits", ".fits.fz"})
 
     def read_from_local_file(self, path: str, component: str | None = None, expected_size: int = -1) -> Any:  # noqa: ARG002 (Butler has compared the size already)
         """Open the raw, or read a component of it.
@@ -36,29 +37,28 @@ class PfsRawFormatter(FormatterV2):
             Name of the component.
         expected_size : `int`, optional
             Size that is recorded, bytes.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is missing, or would have no effect.
         """
         parameters = self.file_descriptor.parameters or {}
+        _check(component, set(parameters))
         if component is None:
-            if parameters:
-                raise ValueError(f"{sorted(parameters)} choose a part of a component, such as raw.image")
             return PfsRaw(path)
-        with PfsRaw(path) as raw:
-            return self._component(raw, component, parameters)
-
-    def _component(self, raw: PfsRaw, component: str, parameters: Mapping[str, Any]) -> Any:
         bbox = Box(*parameters["bbox"]) if "bbox" in parameters else None
-        match component:
-            case "exposure":
-                return raw.getExposure(bbox)
-            case "image":
-                return raw.getImage(bbox)
-            case "ramp":
-                return raw.getNirRead(parameters["readNum"], "IMAGE", bbox)
-            case "numReads":
-                return raw.getNumReads()
-            case "metadata" | "detector" | "id" | "bbox" | "dimensions":
-                return getattr(raw, component)
-        raise ValueError(f"a raw has no component {component!r}")
+        with PfsRaw(path) as raw:
+            match component:
+                case "image":
+                    return raw.getImage(bbox)
+                case "exposure":
+                    return raw.getExposure(bbox)
+                case "ramp":
+                    return raw.getCorrectedNirRead(parameters["readNum"], bbox)
+                case "numReads":
+                    return raw.getNumReads()
+            return getattr(raw, component)
 
 
 class PfsConfigFormatter(FormatterV2):
@@ -82,7 +82,20 @@ class PfsConfigFormatter(FormatterV2):
         """
         match component:
             case None:
-                return PfsConfig.read(path)
+                return read_pfs_config(path, dict(self.data_id.mapping))
             case "metadata":
                 return fits.getheader(path)
         raise ValueError(f"a pfsConfig has no component {component!r}")
+
+
+def _check(component: str | None, parameters: AbstractSet[str]) -> None:
+    """See that the parameters given are those that a component of a raw takes."""
+    taken = {"image": {"bbox"}, "exposure": {"bbox"}, "ramp": {"bbox", "readNum"}}.get(component or "", set())
+    if useless := parameters - taken:
+        what = "the whole raw" if component is None else f"raw.{component}"
+        raise ValueError(
+            f"{', '.join(sorted(useless))}: no parameter of {what}; raw.image and raw.exposure take bbox,"
+            " raw.ramp takes bbox and readNum"
+        )
+    if component == "ramp" and "readNum" not in parameters:
+        raise ValueError("raw.ramp needs the parameter readNum: the number of the read, counted from 1")

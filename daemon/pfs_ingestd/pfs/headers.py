@@ -1,7 +1,9 @@
 """The rules by which the cards of a file become its header, or the reason to refuse it."""
 
+import math
 import re
 from collections.abc import Mapping
+from datetime import date, timedelta
 
 from pfs_ingestd.errors import Code, Incomplete, Rejected
 from pfs_ingestd.exposure import CardValue, ConfigHeader, RawHeader
@@ -50,6 +52,7 @@ _LONGEST_SHOWN = 80
 _SCALES = ("utc", "tai", "tt", "tdb", "tcb", "tcg")
 # A Butler's timespan holds the years 1970 to 2099; a day less at both ends is right on every scale.
 _FIRST_MJD, _LAST_MJD = 40588.0, 88068.0
+_FIRST_DAY = date(1858, 11, 17)  # MJD 0
 _SECONDS_PER_DAY = 86400
 
 
@@ -131,7 +134,7 @@ def raw_header(cards: Mapping[str, CardValue]) -> RawHeader:
     offset = parsed_number(_required(cards, "W_ENFCAZ"))
     if offset is None or abs(offset) > _LARGEST_OFFSET:
         raise _bad(cards, "W_ENFCAZ", "the slit offset in mm")
-    _check_times(cards)
+    begin = _checked_begin(cards)
     return RawHeader(
         instrument=instrument,
         visit=visit,
@@ -142,6 +145,8 @@ def raw_header(cards: Mapping[str, CardValue]) -> RawHeader:
         # Truncated towards zero also where negative: that is how the observatory's repositories have it.
         dither=int(offset * 1e4 + 0.5),
         cards={keyword: value for keyword, value in cards.items() if keyword in EXPOSURE_CARDS},
+        # The scales differ by a minute, which is none of the night.
+        night=_FIRST_DAY + timedelta(days=math.floor(begin)),
     )
 
 
@@ -249,7 +254,7 @@ def _arm(cards: Mapping[str, CardValue]) -> str:
     return arm
 
 
-def _check_times(cards: Mapping[str, CardValue]) -> None:
+def _checked_begin(cards: Mapping[str, CardValue]) -> float:
     begin = number(_required(cards, "MJD-STR"))
     if begin is None or not _FIRST_MJD <= begin <= _LAST_MJD:
         raise _bad(cards, "MJD-STR", f"a date from MJD {_FIRST_MJD} to {_LAST_MJD}")
@@ -259,6 +264,7 @@ def _check_times(cards: Mapping[str, CardValue]) -> None:
     scale = cards.get("TIMESYS", UNUSABLE)
     if scale is not UNUSABLE and (not isinstance(scale, str) or scale.lower() not in _SCALES):
         raise _bad(cards, "TIMESYS", f"one of {', '.join(_SCALES)}")
+    return begin
 
 
 def _cameras(mask: CardValue | None) -> frozenset[str] | None:
