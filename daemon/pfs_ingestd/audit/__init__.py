@@ -1,0 +1,1 @@
+"""The audit: disk, inbox, registry and datastore held against each other."""
