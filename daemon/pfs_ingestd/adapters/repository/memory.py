@@ -9,8 +9,9 @@ from pfs_ingestd.adapters.repository.session import Session
 
 __all__ = ["Memory", "query_exposures"]
 
-EXPOSURES = 10_000
-VALUES = 100_000
+# More than a night has, and than a batch can: an exposure takes up to 3 kB, a value 0.2 kB.
+EXPOSURES = 1_000
+VALUES = 10_000
 VISITS_PER_QUERY = 500
 
 
