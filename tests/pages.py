@@ -60,9 +60,9 @@ def as_it_runs(page: str, folder: Path, shell: Shell) -> str:
 
 
 def comparable(page: str) -> str:
-    """Leave out of a page what is another one each time: the time, and the ids that Butler draws for what is put.
+    """Leave out of a page what differs each time: the time, ids that Butler draws, and how wide a table is.
 
-    The ids of raws and pfsConfigs follow from their data IDs. The width of a table may follow from the folder.
+    The ids of raws and pfsConfigs follow from their data IDs; a table is as wide as the name of the folder.
     """
     page = re.sub(r"(?<=\S) {2,}", "  ", _NOW.sub("now", page))
     return _UUID.sub(lambda match: match[0] if UUID(match[0]).version == 5 else "drawn by Butler", page)

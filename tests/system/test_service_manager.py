@@ -1,12 +1,14 @@
 """How the daemon speaks to systemd and to whoever reads its output."""
 
+import contextlib
 import socket
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from system.service import write
+from pfs_ingestd.records import State
+from system.service import stored, wanted, write
 
 FACTS = {"path", "kind", "visit", "camera", "attempt", "ms"}
 
@@ -74,3 +76,46 @@ def test_the_output_is_one_json_object_a_line(site):
     assert sorted(map(str, (*night.raws, *night.configs))) == sorted(event["path"] for event in ingested)
     assert all(event.keys() >= FACTS for event in ingested)
     assert {("info", 1000)} == {(event["level"], event["visit"]) for event in ingested}
+
+
+_HALTED_COPIES = """
+import os, time
+from pathlib import Path
+from pfs_ingestd import wiring
+
+here = Path(__file__).parent
+
+def halted(copy):
+    def wait_and_copy(*arguments):
+        (here / "begun").touch()
+        while not (here / "go").exists():
+            time.sleep(0.01)
+        return copy(*arguments)
+    return wait_and_copy
+
+wiring.INLINE_BYTES = 0
+os.copy_file_range, os.sendfile = halted(os.copy_file_range), halted(os.sendfile)
+"""
+
+
+def test_a_long_copy_does_not_alarm_the_watchdog(site, manager, tmp_path):
+    """While a copy takes its time, the loop goes on saying that it turns; the file is stored in the end."""
+    site.configure(ingest={"transfer": "copy"})
+    (tmp_path / "halting").mkdir()
+    (tmp_path / "halting" / "sitecustomize.py").write_text(_HALTED_COPIES)
+    night = write(site.data, cameras=("b1",))
+    service = site.start(NOTIFY_SOCKET=manager.getsockname(), PYTHONPATH=str(tmp_path / "halting"))
+    service.wait_for((tmp_path / "halting" / "begun").exists, "the copy")
+    manager.settimeout(0)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            manager.recv(4096)
+    manager.settimeout(45)
+
+    said = [_next(manager)["WATCHDOG"] for _ in range(3)]
+
+    assert (said, site.counts()[State.INGESTED]) == (["1"] * 3, 0)
+    (tmp_path / "halting" / "go").touch()
+    service.wait_for_counts(ingested=2, waiting=1)
+    assert stored(site.repository) == wanted(night)
+    assert service.stop() == 0

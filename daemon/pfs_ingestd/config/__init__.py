@@ -11,7 +11,7 @@ from pfs_ingestd.config.model import (
     StatusConfig,
     WatchConfig,
 )
-from pfs_ingestd.config.rules import Problem, conflicts, problems
+from pfs_ingestd.config.rules import Problem, conflicts, problems, written_files
 
 __all__ = [
     "PREFIX",
@@ -30,4 +30,5 @@ __all__ = [
     "load_config",
     "load_config_here",
     "problems",
+    "written_files",
 ]

@@ -194,9 +194,11 @@ class StateConfig(_Section):
 
 
 class StatusConfig(_Section):
-    """Where the daemon tells how it is."""
+    """Where the daemon tells how it is, to people and to Prometheus; `None` for no metrics, and no board."""
 
     file: LocalPath = Path("pfs-ingestd.status.json")
+    metrics: LocalPath | None = None
+    board: LocalPath | None = None
 
 
 class LogConfig(_Section):

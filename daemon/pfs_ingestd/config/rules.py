@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pfs_ingestd.config.model import Config
 from pfs_ingestd.config.units import seconds_text
 
-__all__ = ["Problem", "conflicts", "problems"]
+__all__ = ["Problem", "conflicts", "problems", "written_files"]
 
 
 class Problem(NamedTuple):
@@ -44,19 +44,21 @@ def problems(config: Config) -> Sequence[Problem]:
     return [*_folder_problems(config), *_repository_problems(config), *_file_problems(config)]
 
 
-def _roots(config: Config) -> Iterator[tuple[str, Path]]:
-    yield from (("watch.raw", root) for root in config.watch.raw)
-    yield from (("watch.pfsConfig", root) for root in config.watch.pfs_config)
-
-
-def _files(config: Config) -> Mapping[str, Path]:
-    """Collect the local files that the daemon writes, by their keys."""
+def written_files(config: Config) -> Mapping[str, Path]:
+    """Collect the local files that the daemon writes outside of the repository, by their keys."""
     files = {
         "state.database": config.state.database.file,
         "status.file": config.status.file,
+        "status.metrics": config.status.metrics,
+        "status.board": config.status.board,
         "log.file": config.log.file,
     }
     return {key: file for key, file in files.items() if file is not None}
+
+
+def _roots(config: Config) -> Iterator[tuple[str, Path]]:
+    yield from (("watch.raw", root) for root in config.watch.raw)
+    yield from (("watch.pfsConfig", root) for root in config.watch.pfs_config)
 
 
 def _folder_conflicts(config: Config) -> Iterator[Problem]:
@@ -89,7 +91,7 @@ def _time_conflicts(config: Config) -> Iterator[Problem]:
 
 
 def _place_conflicts(config: Config) -> Iterator[Problem]:
-    files = _files(config)
+    files = written_files(config)
     repository = config.repository_path
     roots = sorted({root for _, root in _roots(config)})
     for root in roots:
@@ -104,6 +106,9 @@ def _place_conflicts(config: Config) -> Iterator[Problem]:
             yield Problem(key, f"{file} lies in the watched folder {root}, which is not written to")
         if repository is not None and _within(file, repository):
             yield Problem(key, f"{file} lies in the repository, where only Butler writes")
+    if config.status.metrics and config.status.metrics.suffix != ".prom":
+        text = f"{config.status.metrics} does not end in .prom: the node exporter would pass it over"
+        yield Problem("status.metrics", text)
     for (key, file), (other_key, other) in permutations(files.items(), 2):
         if file == other and key > other_key:
             yield Problem(key, f"{file} is {other_key}, too")
@@ -136,7 +141,7 @@ def _repository_problems(config: Config) -> Iterator[Problem]:
 
 
 def _file_problems(config: Config) -> Iterator[Problem]:
-    for key, file in _files(config).items():
+    for key, file in written_files(config).items():
         if reason := _unusable(file.parent, os.W_OK | os.X_OK):
             yield Problem(key, reason)
         elif file.exists() and not os.access(file, os.W_OK):
