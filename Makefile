@@ -1,11 +1,16 @@
 # make demo: see it work.  make test: run the suite.  make bench: measure.  make soak: hours of damage.
-# Each sets up what it needs in .venv.
+# make test-oldest: what needs a repository, with the oldest releases that will do (.ci/oldest.txt).
+# Each sets up what it needs in .venv or .venv-oldest.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
+OLDEST := .venv-oldest
+# What asks something of Butler, each at least once from without; see docs/decisions/releases.md.
+OLDEST_TESTS := $(addprefix integration/test_,repository_* audit_* butler_traps outages) \
+	$(addprefix system/test_,audit beside_a_person by_command watched_night)
 
-.PHONY: demo test bench soak lint types imports check clean
+.PHONY: demo test test-oldest bench soak lint types imports check clean
 
 demo: $(STAMP)
 	rm -rf demo
@@ -13,6 +18,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/pytest -n 4 --dist worksteal
+
+test-oldest: $(OLDEST)/installed
+	$(OLDEST)/bin/pytest -n 4 --dist worksteal -p no:cacheprovider $(wildcard $(OLDEST_TESTS:%=tests/%.py))
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
@@ -33,10 +41,16 @@ imports: $(STAMP)
 check: test lint types imports
 
 clean:
-	rm -rf $(VENV) demo build
+	rm -rf $(VENV) $(OLDEST) demo build
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[postgresql]' --group dev
+	touch $@
+
+$(OLDEST)/installed: pyproject.toml .ci/oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --upgrade pip
+	$(OLDEST)/bin/python -m pip install --quiet --constraint .ci/oldest.txt --editable '.[postgresql]' --group test
 	touch $@

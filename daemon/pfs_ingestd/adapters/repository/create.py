@@ -23,9 +23,9 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]  # CollectionType is
 from lsst.daf.butler.registry.interfaces import SchemaAlreadyDefinedError
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository.failures import classify
-from pfs_ingestd.adapters.repository.layout import CONFIG, RAW, observation_of, unsuitable, usual_runs
-from pfs_ingestd.adapters.repository.session import configuration_of
+from pfs_ingestd.adapters.repository.failures import classify, unsuitable
+from pfs_ingestd.adapters.repository.layout import CONFIG, RAW, observation_of, usual_runs
+from pfs_ingestd.adapters.repository.session import configuration_of, let_go
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage
 from pfs_ingestd.pfs.instrument import (
     DETECTOR_MAX,
@@ -120,8 +120,11 @@ def create_repository(
                 dimensions = DimensionConfig(str(dimension_config or "") or _ours("dimensions.yaml"))
                 observation_of(DimensionUniverse(dimensions))
                 _make(place, configuration, config, dimensions, keep_roots=keep_roots)
-        with Butler.from_config(configuration, writeable=True) as butler:
+        butler = Butler.from_config(configuration, writeable=True)
+        try:
             return CreateReport(root, created, tuple(_complete(butler, instrument)))
+        finally:
+            let_go(butler)
     except IngestdError:
         raise
     except Exception as error:
@@ -255,13 +258,14 @@ def _complete(butler: Butler, instrument: str) -> Iterator[str]:
     observation = observation_of(butler.dimensions)
     yield from _add_records(butler, instrument)
     yield from _add_dataset_types(butler, observation)
-    yield from _add_collections(butler, instrument, observation)
+    yield from _add_collections(butler, instrument)
 
 
 def _add_records(butler: Butler, instrument: str) -> Iterator[str]:
     rows = _rows(instrument)
     for element in butler.dimensions.elements:
-        if element.name not in rows:
+        # Where bands are what the filters say they are, there is nothing to be registered.
+        if element.name not in rows or not element.has_own_table:
             continue
         columns = {column.name: column.nullable for column in element.schema.all}
         wanted: dict[tuple[object, ...], DimensionRecord] = {}
@@ -297,6 +301,7 @@ def _rows(instrument: str) -> Mapping[str, Sequence[Row]]:
                 "class_name": INSTRUMENT_CLASS,
             }
         ],
+        "band": [{"name": name} for name in FILTERS],
         "physical_filter": [{**of, "name": name, "band": name} for name in FILTERS],
         "spectrograph": [{**of, "num": number} for number in SPECTROGRAPHS],
         "detector": [
@@ -331,12 +336,19 @@ def _add_dataset_types(butler: Butler, observation: str) -> Iterator[str]:
             butler.get_dataset_type(name)
         except MissingDatasetTypeError:
             dataset_type = DatasetType(name, dimensions, storage_class, universe=butler.dimensions)
-            butler.registry.registerDatasetType(dataset_type)
+            try:
+                butler.registry.registerDatasetType(dataset_type)
+            except KeyError as unknown:
+                raise unsuitable(
+                    f"its configuration has no storage class {storage_class} for datasets {name!r}",
+                    hint="add it to the repository's butler.yaml, under storageClasses, and what reads it,"
+                    f" under datastore, formatters, {storage_class}",
+                ) from unknown
             yield f"dataset type {name}"
 
 
-def _add_collections(butler: Butler, instrument: str, observation: str) -> Iterator[str]:
-    runs = usual_runs(instrument, observation)
+def _add_collections(butler: Butler, instrument: str) -> Iterator[str]:
+    runs = usual_runs(butler, instrument)
     calibrations, chain = f"{instrument}/calib", f"{instrument}/defaults"
     for name, kind in (
         *((run, CollectionType.RUN) for run in runs.values()),

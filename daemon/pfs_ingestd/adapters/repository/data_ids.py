@@ -10,12 +10,15 @@ from lsst.daf.butler import (
     DatasetIdGenEnum,
     DatasetRef,
     DatasetType,
+    Dimension,
     DimensionElement,
     DimensionRecord,
     Timespan,
 )
 
-from pfs_ingestd.adapters.repository.layout import Layout, unsuitable
+from pfs_ingestd.adapters.repository.columns import record_of
+from pfs_ingestd.adapters.repository.failures import unsuitable
+from pfs_ingestd.adapters.repository.layout import ADD, Layout
 from pfs_ingestd.errors import Code, Rejected
 from pfs_ingestd.exposure import Exposure, RawHeader
 
@@ -40,7 +43,7 @@ class DataIds:
     Raises
     ------
     Fatal
-        If the repository does not know the instrument.
+        If the repository does not know the instrument, or nothing of what it is made of.
     """
 
     def __init__(self, butler: Butler, layout: Layout, instrument: str) -> None:
@@ -53,11 +56,16 @@ class DataIds:
             )
             self._tables[element.name] = {tuple(record.dataId.required_values): record for record in records}
         if not self._tables["instrument"]:
-            raise unsuitable(f"it does not know the instrument {instrument!r}")
+            raise unsuitable(
+                f"it does not know the instrument {instrument!r}",
+                hint=f"`pfs-ingestd init REPO --instrument {instrument}` registers it",
+            )
+        for name, table in self._tables.items():
+            if not table:
+                raise unsuitable(f"it knows no {name} of {instrument}", hint=ADD)
 
     def observation(self, exposure: Exposure) -> DimensionRecord:
         """Make the record of an exposure, of as many columns as the repository has."""
-        element = self._layout.observation
         facts = asdict(exposure)
         # An empty timespan has one canonical form.
         facts["timespan"] = (
@@ -65,22 +73,22 @@ class DataIds:
             if exposure.begin_ns < exposure.end_ns
             else Timespan.makeEmpty()
         )
-        names = element.RecordClass.fields.names
-        return element.RecordClass(**{name: facts[name] for name in names if name in facts})
+        return record_of(self._layout.observation, facts)
 
-    def value(self, element: DimensionElement, value: int) -> DimensionRecord:
-        """Make the record of a dimension that has no more to it than its value."""
-        (key,) = set(element.schema.names) - {"instrument"}
-        return element.RecordClass(**{"instrument": self._instrument, key: value})
+    def value(self, dimension: Dimension, value: int) -> DimensionRecord:
+        """Make the record of a dimension that is nothing but a number of the instrument."""
+        return record_of(dimension, {"instrument": self._instrument, dimension.primary_key.name: value})
 
     def values(self, observation: DimensionRecord) -> list[DimensionRecord]:
         """Make the records that must be there before that of an exposure."""
-        return [self.value(element, observation.get(element.name)) for element in self._layout.values]
+        return [
+            self.value(dimension, getattr(observation, dimension.name)) for dimension in self._layout.values
+        ]
 
     def catalogue_join(self, element: DimensionElement, visit: int, cat_id: int) -> DimensionRecord:
         """Make the record that joins a catalogue to an exposure."""
         values = {"instrument": self._instrument, self._layout.observation.name: visit, "cat_id": cat_id}
-        return element.RecordClass(**values)
+        return record_of(element, values)
 
     def raw(self, header: RawHeader, observation: DimensionRecord) -> DatasetRef:
         """Make the ref of a raw.
@@ -114,16 +122,19 @@ class DataIds:
             self._layout.observation.name: observation.id,
             **camera,
         }
-        records: dict[str, DimensionRecord] = {}
-        for name in dataset_type.dimensions.elements:
+        # Elements that are no dimensions, such as regions of the sky, are nothing that a file tells of.
+        records: dict[str, DimensionRecord | None] = dict.fromkeys(dataset_type.dimensions.elements)
+        # Sorted as they are, each comes after those that it implies.
+        for name in reversed(tuple(dataset_type.dimensions.names)):
             records[name] = record = self._record(name, values, observation)
             for implied in record.definition.implied.names:
-                claimed = values.setdefault(implied, record.get(implied))
-                if claimed != record.get(implied):
+                known = getattr(record, implied)
+                claimed = values.setdefault(implied, known)
+                if claimed != known:
                     raise Rejected(
                         Code.WRONG_INSTRUMENT,
                         f"the file is of {implied} {claimed}, but in the repository"
-                        f" {name} {_named(record)} is of {implied} {record.get(implied)}",
+                        f" {name} {_named(record)} is of {implied} {known}",
                     )
         keys = dataset_type.dimensions.data_coordinate_keys
         data_id = DataCoordinate.from_full_values(dataset_type.dimensions, tuple(values[key] for key in keys))
@@ -138,8 +149,8 @@ class DataIds:
         if name == self._layout.observation.name:
             return observation
         if name not in self._tables:
-            element = observation.definition.universe[name]
-            return self.value(element, observation.get(name))
+            dimension = observation.definition.universe.dimensions[name]
+            return self.value(dimension, getattr(observation, name))
         table = self._tables[name]
         element = observation.definition.universe[name]
         key = tuple(values[required] for required in element.required.names)

@@ -12,7 +12,7 @@ from lsst.daf.butler.registry.interfaces import ReadOnlyDatabaseError
 
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, Rejected, TryLater
 
-__all__ = ["classify", "full", "of_os"]
+__all__ = ["classify", "full", "of_os", "unsuitable"]
 
 Meaning: TypeAlias = Callable[[object], IngestdError]
 
@@ -56,6 +56,11 @@ def of_os(error: OSError) -> Outage | None:
     if error.errno == errno.EROFS:
         return _read_only(error)
     return _unreachable(error) if error.errno in _UNREACHABLE else None
+
+
+def unsuitable(reason: object, *, hint: str = "") -> Fatal:
+    """Say that a repository cannot take raws and pfsConfigs, and why."""
+    return Fatal(Code.REPOSITORY_UNSUITABLE, f"the repository cannot be used: {reason}", hint=hint)
 
 
 def full(reason: object) -> Outage:

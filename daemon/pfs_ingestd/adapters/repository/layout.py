@@ -1,31 +1,26 @@
 """What a repository is like: its dimensions, dataset types, columns and formatters, as it says itself."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any
 
-from lsst.daf.butler import (
+from lsst.daf.butler import (  # type: ignore[attr-defined]  # CollectionType is not in an __all__
     Butler,
+    CollectionType,
     Config,
     DatasetType,
+    Dimension,
     DimensionElement,
     DimensionUniverse,
     FormatterV2,
     MissingDatasetTypeError,
 )
+from lsst.daf.butler.datastore.file_templates import FileTemplates
 
-from pfs_ingestd.errors import Code, Fatal
-from pfs_ingestd.exposure import Exposure
+from pfs_ingestd.adapters.repository.columns import EXPOSURE, check_fillable, of_value
+from pfs_ingestd.adapters.repository.failures import unsuitable
 
-__all__ = [
-    "CONFIG",
-    "OBSERVATIONS",
-    "RAW",
-    "Layout",
-    "discover",
-    "observation_of",
-    "unsuitable",
-    "usual_runs",
-]
+__all__ = ["ADD", "CONFIG", "OBSERVATIONS", "RAW", "Layout", "discover", "observation_of", "usual_runs"]
 
 RAW = "raw"
 """Name of the dataset type of raws."""
@@ -36,8 +31,11 @@ CONFIG = "pfsConfig"
 OBSERVATIONS = ("exposure", "visit")
 """What the dimension of an exposure may be called; there is one of them, not both."""
 
-FILLED = frozenset(field.name for field in fields(Exposure)) | {"timespan"}
-GIVEN = frozenset({"instrument", "arm", "spectrograph", "detector"})
+ADD = "`pfs-ingestd init REPO` adds what is missing"
+"""What to do about a repository that lacks something."""
+
+RAW_RUNS = {"exposure": "all", "visit": "sps"}
+CAMERA = frozenset({"arm", "spectrograph", "detector"})
 EXTENSIONS = frozenset({".fits", ".fits.gz", ".fits.fz"})
 
 
@@ -49,14 +47,16 @@ class Layout:
     ----------
     raw, config : `~lsst.daf.butler.DatasetType`
         The two dataset types.
-    observation : `~lsst.daf.butler.DimensionElement`
+    observation : `~lsst.daf.butler.Dimension`
         The dimension of an exposure.
-    values : `tuple` [`~lsst.daf.butler.DimensionElement`]
-        Dimensions that the exposure implies, and that have no more to them than their value.
-    tables : `tuple` [`~lsst.daf.butler.DimensionElement`]
+    values : `tuple` [`~lsst.daf.butler.Dimension`]
+        Dimensions that the exposure implies, and of which it says all that is to be known.
+    tables : `tuple` [`~lsst.daf.butler.Dimension`]
         The other dimensions of a dataset: small tables of what the instrument is made of.
-    catalogue, catalogue_join : `~lsst.daf.butler.DimensionElement` or `None`
-        The dimension of a catalogue and what joins it to the exposure, where the repository has them.
+    catalogue : `~lsst.daf.butler.Dimension` or `None`
+        The dimension of a catalogue, where the repository has it.
+    catalogue_join : `~lsst.daf.butler.DimensionElement` or `None`
+        What joins it to the exposure.
     raw_run, config_run : `str`
         The RUN collections.
     raw_formatter, config_formatter : `type` [`~lsst.daf.butler.FormatterV2`]
@@ -65,10 +65,10 @@ class Layout:
 
     raw: DatasetType
     config: DatasetType
-    observation: DimensionElement
-    values: tuple[DimensionElement, ...]
-    tables: tuple[DimensionElement, ...]
-    catalogue: DimensionElement | None
+    observation: Dimension
+    values: tuple[Dimension, ...]
+    tables: tuple[Dimension, ...]
+    catalogue: Dimension | None
     catalogue_join: DimensionElement | None
     raw_run: str
     config_run: str
@@ -96,11 +96,15 @@ def discover(butler: Butler, config: Config, *, instrument: str, runs: Mapping[s
         If the repository lacks what is needed, or needs what we do not know.
     """
     universe = butler.dimensions
+    observation = universe.dimensions[observation_of(universe)]
     raw, pfs_config = _dataset_type(butler, RAW), _dataset_type(butler, CONFIG)
-    observation = universe[observation_of(universe)]
-    values, tables = _elements((raw, pfs_config), observation)
+    _check_identity(raw, observation, CAMERA)
+    _check_identity(pfs_config, observation, frozenset())
+    values, tables = _dimensions((raw, pfs_config), observation)
     catalogue, join = _catalogue(universe, observation)
-    usual = usual_runs(instrument, observation.name)
+    datastore = config["datastore"].toDict()
+    _check_templates((raw, pfs_config), datastore, universe)
+    usual = usual_runs(butler, instrument)
     return Layout(
         raw=raw,
         config=pfs_config,
@@ -111,8 +115,8 @@ def discover(butler: Butler, config: Config, *, instrument: str, runs: Mapping[s
         catalogue_join=join,
         raw_run=runs.get(RAW, usual[RAW]),
         config_run=runs.get(CONFIG, usual[CONFIG]),
-        raw_formatter=_formatter(config, universe, raw, instrument),
-        config_formatter=_formatter(config, universe, pfs_config, instrument),
+        raw_formatter=_formatter(datastore, universe, raw, instrument),
+        config_formatter=_formatter(datastore, universe, pfs_config, instrument),
     )
 
 
@@ -132,95 +136,127 @@ def observation_of(universe: DimensionUniverse) -> str:
     ]
     if len(found) != 1:
         raise unsuitable(
-            "its dimensions have no exposure (or visit) that implies pfs_design_id: they are not those of PFS"
+            "it has no dimension exposure (or visit) that implies pfs_design_id: it was not made for PFS",
+            hint="dimensions cannot be changed; `pfs-ingestd init` makes a repository that has them",
         )
     return found[0]
 
 
-def usual_runs(instrument: str, observation: str) -> Mapping[str, str]:
-    """Name the RUN collections that a repository usually has for its raws and pfsConfigs.
+def usual_runs(butler: Butler, instrument: str) -> Mapping[str, str]:
+    """Name the RUN collections in which a repository has, or is to have, its raws and pfsConfigs.
 
     Parameters
     ----------
+    butler : `~lsst.daf.butler.Butler`
+        The repository.
     instrument : `str`
         Name of the instrument.
-    observation : `str`
-        What the repository calls the dimension of an exposure.
     """
-    of_raws = "all" if observation == "exposure" else "sps"
-    return {RAW: f"{instrument}/raw/{of_raws}", CONFIG: f"{instrument}/raw/{CONFIG}"}
-
-
-def unsuitable(reason: str) -> Fatal:
-    """Say that a repository cannot take raws and pfsConfigs, and why."""
-    return Fatal(Code.REPOSITORY_UNSUITABLE, f"the repository cannot be used: {reason}")
+    usual = RAW_RUNS[observation_of(butler.dimensions)]
+    names = [f"{instrument}/raw/{name}" for name in sorted(RAW_RUNS.values(), key=lambda name: name != usual)]
+    there = butler.collections.query(f"{instrument}/raw/*", collection_types=CollectionType.RUN)
+    return {
+        RAW: next((name for name in names if name in there), names[0]),
+        CONFIG: f"{instrument}/raw/{CONFIG}",
+    }
 
 
 def _dataset_type(butler: Butler, name: str) -> DatasetType:
     try:
         return butler.get_dataset_type(name)
     except MissingDatasetTypeError as error:
-        raise Fatal(
-            Code.REPOSITORY_UNSUITABLE,
-            f"the repository cannot be used: it has no dataset type {name!r}",
-            hint="`pfs-ingestd init` on it adds what is missing",
-        ) from error
+        raise unsuitable(f"it has no dataset type {name!r}", hint=ADD) from error
 
 
-def _elements(
-    dataset_types: Iterable[DatasetType], observation: DimensionElement
-) -> tuple[tuple[DimensionElement, ...], tuple[DimensionElement, ...]]:
-    """Sort the dimensions of the dataset types into values of the exposure and tables of the instrument."""
-    values: dict[str, DimensionElement] = {}
-    tables: dict[str, DimensionElement] = {}
-    for dataset_type in dataset_types:
-        dimensions = dataset_type.dimensions
-        unknown = set(dimensions.required) - GIVEN - {observation.name}
-        if unknown or observation.name not in dimensions.required:
-            raise unsuitable(f"datasets {dataset_type.name!r} have the dimensions {dimensions.required}")
-        for name in dimensions.elements:
-            element = observation.universe[name]
-            if name in observation.implied:
-                values[name] = element
-            elif name != observation.name:
-                tables[name] = element
-    for element in (*values.values(), observation):
-        unfilled = sorted(
-            {column.name for column in element.schema.all if not column.nullable}
-            - FILLED
-            - {"value", "instrument"}
+def _check_identity(dataset_type: DatasetType, observation: Dimension, camera: frozenset[str]) -> None:
+    """See that what a file says is enough to identify its dataset, and that the dataset is not of more."""
+    required = set(dataset_type.dimensions.required)
+    said = {"instrument", observation.name}
+    enough = not camera or "detector" in required or {"arm", "spectrograph"} <= required
+    if not enough or not said <= required <= said | camera:
+        wanted = ", ".join(["instrument", observation.name, *(["arm", "spectrograph"] if camera else [])])
+        raise unsuitable(
+            f"its datasets {dataset_type.name!r} are identified by {', '.join(sorted(required))},"
+            f" and its files by {wanted}",
+            hint=f"remove the dataset type if nobody needs it (`butler remove-dataset-type`); then {ADD}",
         )
-        if unfilled:
-            raise unsuitable(f"a file does not say what {element.name}.{unfilled[0]} is")
-    return tuple(values.values()), tuple(tables.values())
+    for name in dataset_type.dimensions.elements:
+        element = observation.universe[name]
+        if element.defines_relationships and name not in observation.universe.dimensions.names:
+            raise unsuitable(
+                f"no dataset {dataset_type.name!r} is found without {name}, and a file says none"
+            )
+
+
+def _dimensions(
+    dataset_types: Iterable[DatasetType], observation: Dimension
+) -> tuple[tuple[Dimension, ...], tuple[Dimension, ...]]:
+    """Sort the dimensions of the dataset types into values of the exposure and tables of the instrument."""
+    universe = observation.universe
+    check_fillable(observation, EXPOSURE)
+    values = [universe.dimensions[name] for name in observation.implied.names]
+    for value in values:
+        check_fillable(value, of_value(value))
+    names = {name for dataset_type in dataset_types for name in dataset_type.dimensions.names}
+    others = sorted(names - set(observation.implied.names) - {observation.name})
+    return tuple(values), tuple(universe.dimensions[name] for name in others)
 
 
 def _catalogue(
-    universe: DimensionUniverse, observation: DimensionElement
-) -> tuple[DimensionElement | None, DimensionElement | None]:
+    universe: DimensionUniverse, observation: Dimension
+) -> tuple[Dimension | None, DimensionElement | None]:
     if "cat_id" not in universe.dimensions.names:
         return None, None
+    catalogue = universe.dimensions["cat_id"]
+    check_fillable(catalogue, of_value(catalogue))
     joined = {"instrument", observation.name, "cat_id"}
-    for element in universe.elements:
-        if element.defines_relationships and set(element.required.names) == joined:
-            return universe["cat_id"], element
-    return universe["cat_id"], None
+    joins = [
+        element
+        for element in universe.elements
+        if element.defines_relationships and set(element.required.names) == joined
+    ]
+    if not joins:
+        return catalogue, None
+    join = min(joins, key=lambda element: element.name != CONFIG)
+    whole = frozenset({int})
+    check_fillable(join, {"instrument": frozenset({str}), observation.name: whole, "cat_id": whole})
+    return catalogue, join
+
+
+def _check_templates(
+    dataset_types: Iterable[DatasetType], datastore: Mapping[str, Any], universe: DimensionUniverse
+) -> None:
+    """See that no two datasets get the same file name: Butler would let the second take the first's place."""
+    templates = FileTemplates(datastore.get("templates", {}), universe=universe)
+    for dataset_type in dataset_types:
+        template = templates.getTemplate(dataset_type)
+        told = template.fields(optionals=True, specials=True) | {"instrument"}
+        if {"arm", "spectrograph"} <= told or "detector" in told:
+            told |= CAMERA
+        if (missing := set(dataset_type.dimensions.required) - told) and "id" not in told:
+            raise unsuitable(
+                f"two datasets {dataset_type.name!r} would get the same file name:"
+                f" {', '.join(sorted(missing))} is not in the template {template}",
+                hint="put it into the template of these datasets in the repository's butler.yaml",
+            )
 
 
 def _formatter(
-    config: Config, universe: DimensionUniverse, dataset_type: DatasetType, instrument: str
+    datastore: Mapping[str, Any], universe: DimensionUniverse, dataset_type: DatasetType, instrument: str
 ) -> type[FormatterV2]:
     """Make a stand-in for the formatter that the configuration names: only the name is recorded.
 
     It need not be importable here, only where the dataset is read.
     """
-    named = config["datastore"].toDict().get("formatters", {})
+    named = datastore.get("formatters", {})
     for section in (named.get(f"instrument<{instrument}>", {}), named):
         for key in _keys(section, universe, dataset_type):
             entry = section[key]
             return _stand_in(str(entry if isinstance(entry, str) else entry["formatter"]))
+    storage_class = dataset_type.storageClass_name
     raise unsuitable(
-        f"its configuration names no formatter for the storage class {dataset_type.storageClass_name}"
+        f"its configuration names no formatter for the storage class {storage_class}",
+        hint=f"name it in the repository's butler.yaml, under datastore, formatters, {storage_class}",
     )
 
 
