@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 from unittest import mock
 
 from lsst.daf.butler import Butler
@@ -22,6 +22,7 @@ from pfs_ingestd.adapters.repository import ButlerRepository, open_repository, s
 
 __all__ = ["Times", "measured"]
 
+P = ParamSpec("P")
 Result = TypeVar("Result")
 
 FIRST = 900_000
@@ -102,20 +103,20 @@ def main() -> None:
 def _times(repository: Path, data: Path, numbers: range) -> Times:
     visits = Visits()
     paths = {visit: visits.write(data, visit) for visit in numbers}
-    opened, seconds = _timed(lambda: _opened(repository))
+    opened, seconds = _timed(_opened, repository)
     ingest, processor = [], []
     for visit in numbers:
         begun = time.process_time()
-        ingest.append(_timed(lambda visit=visit: _take_in(opened, visits, visit, paths[visit]))[1])
+        ingest.append(_timed(_take_in, opened, visits, visit, paths[visit])[1])
         processor.append(1e3 * (time.process_time() - begun))
     opened.close()
     # It remembers the visits, another one does not.
     opened = _opened(repository)
     designs, again = [], []
     for visit in numbers[1:]:
-        designs.append(_timed(lambda visit=visit: opened.designs([visit]))[1])
+        designs.append(_timed(opened.designs, [visit])[1])
         datasets = visits.datasets(visit, paths[visit])
-        again.append(_timed(lambda datasets=datasets: opened.ingest([], datasets))[1])
+        again.append(_timed(opened.ingest, [], datasets)[1])
     opened.close()
     return Times(
         opened=seconds,
@@ -146,18 +147,16 @@ def _queried(repository: Path, numbers: Sequence[int], raws: int) -> list[float]
     with Butler.from_config(str(repository), collections="PFS/raw/all") as reader:
         reader.query_datasets("raw", instrument="PFS", exposure=first)
         for visit in others:
-            found, ms = _timed(
-                lambda visit=visit: reader.query_datasets("raw", instrument="PFS", exposure=visit)
-            )
+            found, ms = _timed(reader.query_datasets, "raw", instrument="PFS", exposure=visit)
             if len(found) != raws:
                 raise RuntimeError(f"visit {visit} has {len(found)} raws")
             times.append(ms)
     return times
 
 
-def _timed(deed: Callable[[], Result]) -> tuple[Result, float]:
+def _timed(deed: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> tuple[Result, float]:
     begun = time.perf_counter()
-    result = deed()
+    result = deed(*args, **kwargs)
     return result, 1e3 * (time.perf_counter() - begun)
 
 

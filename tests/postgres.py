@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -72,8 +73,10 @@ class PostgresServer:
         return f"postgresql://tester@/{database}?host={self._folder}"
 
     def _run(self, program: str, *arguments: str) -> None:
-        account = {} if self._account is None else {"user": self._account, "extra_groups": []}
-        command = [self._programs / program, f"--pgdata={self._folder}/data", *arguments]
+        account: dict[str, Any] = {}
+        if self._account is not None:
+            account = {"user": self._account, "extra_groups": []}
+        command = [str(self._programs / program), f"--pgdata={self._folder}/data", *arguments]
         with (self._folder / f"{program}.out").open("ab") as out:
             subprocess.run(command, check=True, cwd=self._folder, stdout=out, stderr=out, **account)  # noqa: S603 (PostgreSQL's own programs, no shell)
 
