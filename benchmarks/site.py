@@ -43,7 +43,7 @@ class Cost:
     cpu_seconds : `float`
         Processor time, of the program and of the system for it.
     peak_bytes : `int`
-        The largest resident memory.
+        The largest resident memory, or that of the process which started it if that is larger.
     """
 
     seconds: float

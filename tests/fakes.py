@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
@@ -19,11 +20,15 @@ from pfs_ingestd.errors import (
     Vanished,
 )
 from pfs_ingestd.exposure import ConfigHeader, Exposure, RawHeader
+from pfs_ingestd.figures import Amount, Figures
 from pfs_ingestd.pfs.names import parse
 from pfs_ingestd.ports import (
     Blind,
     Clock,
+    Copier,
+    Copy,
     Dataset,
+    DiskRooms,
     Folder,
     FolderMark,
     Header,
@@ -32,6 +37,7 @@ from pfs_ingestd.ports import (
     Inbox,
     Listing,
     Message,
+    MetricsSink,
     Notifier,
     Outcome,
     Repository,
@@ -41,6 +47,7 @@ from pfs_ingestd.ports import (
     WatcherHealth,
 )
 from pfs_ingestd.records import FileRecord, Kind, Sighting, State, path_text
+from pfs_ingestd.status import DiskRoom, Status
 
 __all__ = [
     "BEGIN",
@@ -48,10 +55,13 @@ __all__ = [
     "Artifact",
     "Content",
     "FakeClock",
+    "FakeCopier",
+    "FakeDisks",
     "FakeFile",
     "FakeFolder",
     "FakeHeaders",
     "FakeInbox",
+    "FakeMetrics",
     "FakeNotifier",
     "FakeRepository",
     "FakeStatus",
@@ -111,6 +121,7 @@ class FakeInbox:
         self._records: dict[Path, FileRecord] = {}
         self._folders: dict[Path, int] = {}
         self._marks: dict[Path, FolderMark] = {}
+        self._complete: set[int] = set()
 
     def recover(self, now: datetime) -> int:
         """Put what was being ingested back to ready."""
@@ -146,13 +157,17 @@ class FakeInbox:
                 raise StaleRecord(Code.STALE, f"the record has been changed meanwhile: {old.path}")
         self._records |= successors
 
-    def due(self, state: State, now: datetime, limit: int) -> Sequence[FileRecord]:
+    def due(
+        self, state: State, now: datetime, limit: int, *, largest: int | None = None
+    ) -> Sequence[FileRecord]:
         """Get records that are due: live ones first, then the newest visit first, then by name."""
         _aware(now)
         due = [
             record
             for record in self._records.values()
-            if record.state is state and (record.not_before is None or record.not_before <= now)
+            if record.state is state
+            and (record.not_before is None or record.not_before <= now)
+            and (largest is None or record.size <= largest)
         ]
         return sorted(due, key=self._turn)[:limit]
 
@@ -166,11 +181,13 @@ class FakeInbox:
             record for record in self._in(states) if record.kind is Kind.PFS_CONFIG and record.visit in visits
         ]
 
-    def in_state(self, states: Collection[State], *, since: datetime | None = None) -> Iterator[FileRecord]:
-        """Go through all records in some states, state by state, in the order of their arrival."""
+    def in_state(
+        self, states: Collection[State], *, since: datetime | None = None, live: bool = False
+    ) -> Iterator[FileRecord]:
+        """Go through records in some states, state by state, in the order of their arrival."""
         for state in sorted(states):
             for record in sorted(self._in({state}), key=lambda record: record.steady_since):
-                if since is None or record.steady_since >= since:
+                if (since is None or record.steady_since >= since) and (record.live or not live):
                     yield record
 
     def counts(self) -> Mapping[State, int]:
@@ -182,14 +199,46 @@ class FakeInbox:
         """Tell the earliest `steady_since` among the records in some states."""
         return min((record.steady_since for record in self._in(states)), default=None)
 
+    def ingested(self, since: datetime, before: datetime, slot: timedelta) -> Mapping[datetime, Amount]:
+        """Sum up what was ingested, by the begin of each slot."""
+        sums: dict[datetime, Amount] = {}
+        for record in self._in({State.INGESTED}):
+            if since <= record.updated < before and not (record.code or record.changed):
+                begin = record.updated - (record.updated - _EPOCH) % slot
+                sums[begin] = sums.get(begin, Amount()).plus(Amount(1, record.size))
+        return sums
+
+    def whole_visits(self, visits: Collection[int]) -> Sequence[FileRecord]:
+        """Get all records of some visits."""
+        return [record for record in self._records.values() if record.visit in visits]
+
+    def complete(self, visits: Collection[int], now: datetime) -> Collection[int]:
+        """Remember that some visits are complete; say of which that is new."""
+        _aware(now)
+        new = set(visits) - self._complete
+        self._complete |= new
+        return new
+
+    def newest_night(self, until: date) -> date | None:
+        """Tell the last night, up to one, of which there are raws."""
+        raws = (record for record in self._records.values() if record.kind is Kind.RAW)
+        return max((raw.night for raw in raws if raw.night <= until), default=None)
+
+    def of_night(self, night: date, visits: int) -> Sequence[FileRecord]:
+        """Get all records of the newest visits of which any file is of a night."""
+        numbers = {record.visit for record in self._records.values() if record.night == night}
+        newest = sorted(numbers, reverse=True)[:visits]
+        return [record for record in self._records.values() if record.visit in newest]
+
     def marks(self) -> Mapping[Path, FolderMark]:
         """Get the remembered folders."""
         return dict(self._marks)
 
-    def mark(self, mark: FolderMark) -> None:
-        """Remember a folder."""
-        self._folders.setdefault(mark.folder, len(self._folders))
-        self._marks[mark.folder] = mark
+    def mark(self, marks: Collection[FolderMark]) -> None:
+        """Remember folders."""
+        for mark in marks:
+            self._folders.setdefault(mark.folder, len(self._folders))
+            self._marks[mark.folder] = mark
 
     def forget(self, folders: Collection[Path]) -> None:
         """Forget remembered folders."""
@@ -263,6 +312,7 @@ class FakeFolder:
         self._tick_ns = _nanoseconds_of(tick)
         self._inodes = count(1)
         self._problems: dict[Path, IngestdError] = {}
+        self._missing: Sequence[Path] = ()
         for root in roots:
             self.make_folder(root)
 
@@ -335,9 +385,10 @@ class FakeFolder:
         """Say whether neither the path nor a folder above it is unreadable."""
         return self.unreadable.isdisjoint((path, *path.parents))
 
-    def scan(self, marks: Mapping[Path, FolderMark]) -> Iterator[Listing]:
+    def scan(self, marks: Mapping[Path, FolderMark]) -> Iterator[Listing | None]:
         """List the folders that changed since they were marked; at the end fail for unreadable roots."""
         self._problems = {}
+        visited = set()
         watched = {folder for folder in self.folders if self._watched(folder)}
         for folder in sorted(watched, reverse=True):
             mtime_ns = self.folders.get(folder)
@@ -346,16 +397,23 @@ class FakeFolder:
             if not self.readable(folder):
                 self._problems[folder] = TryLater(Code.BUSY, f"{folder} cannot be read")
                 continue
+            visited.add(folder)
             if marks.get(folder) == FolderMark(folder, mtime_ns, settled=True):
+                yield None
                 continue
             mark = FolderMark(folder, mtime_ns, settled=self._coarse_now() > mtime_ns)
             names = frozenset(
                 path.name for path in self.files if path.parent == folder and parse(path.name) is not None
             )
             yield Listing(mark, names)
+        self._missing = [folder for folder in marks if folder not in visited]
         for root in self._roots:
             if root not in self.folders or not self.readable(root):
                 raise Outage(Code.ROOT_UNREACHABLE, f"{root} cannot be read", hint="see that it is mounted")
+
+    def missing(self) -> Collection[Path]:
+        """Tell which marked folders the last scan did not come to."""
+        return self._missing
 
     def problems(self) -> Mapping[Path, IngestdError]:
         """Tell which folders the last scan could not read."""
@@ -472,8 +530,7 @@ class FakeHeaders:
             return Vanished(Code.VANISHED, f"{path} is not there")
         if not self._folder.readable(path):
             return TryLater(Code.BUSY, f"{path} cannot be read")
-        seen = (sighting.size, sighting.mtime_ns, sighting.inode)
-        if (file.size, file.mtime_ns, file.inode) != seen:
+        if not _shows(sighting, file):
             return Incomplete(Code.INCOMPLETE, f"{path} changed while it was looked at")
         if not file.complete:
             return Incomplete(Code.INCOMPLETE, f"{path} has {file.size} of {file.content.size} bytes")
@@ -489,6 +546,7 @@ class Artifact:
     source: Path
     content: Content
     size: int
+    inode: int
 
 
 class FakeRepository:
@@ -511,8 +569,12 @@ class FakeRepository:
         Which files make `ingest` fail, and how.
     batches : `list`
         The paths of each call of `ingest`, whatever came of it.
+    asked : `list`
+        The paths of each call of `stored`.
     moves : `bool`
         Whether files that are missing are taken to have been moved; set by a test that removes them.
+    inline_bytes : `int` or `None`
+        The size of the largest file that need not be copied before; `None` if there is no bound.
     """
 
     def __init__(self, folder: FakeFolder) -> None:
@@ -521,7 +583,9 @@ class FakeRepository:
         self.outage: Outage | None = None
         self.refused: dict[Path, Rejected | TryLater] = {}
         self.batches: list[Sequence[Path]] = []
+        self.asked: list[Sequence[Path]] = []
         self.moves = False
+        self.inline_bytes: int | None = None
         self._folder = folder
 
     def designs(self, visits: Collection[int]) -> Mapping[int, int]:
@@ -533,14 +597,39 @@ class FakeRepository:
         """Register exposure records and store datasets: all, or none."""
         self.batches.append([dataset.path for dataset in datasets])
         self.probe()
+        to_copy = {dataset.path for dataset in datasets if self._has_to_be_copied(dataset)}
+        raws = {each.header.visit for each in datasets if isinstance(each.header, RawHeader)}
+        raws_now = {
+            each.header.visit
+            for each in datasets
+            if isinstance(each.header, RawHeader) and each.path not in to_copy
+        }
         registered = dict(self.exposures)
         for exposure in exposures:
+            if exposure.id in raws - raws_now:
+                continue
             if registered.setdefault(exposure.id, exposure) != exposure:
                 raise TryLater(Code.RACE, f"exposure {exposure.id} has just been registered by someone else")
         stored = dict(self.artifacts)
-        outcomes = [self._store(dataset, registered, stored) for dataset in datasets]
+        outcomes = [
+            Outcome(Stored.TO_BE_COPIED, where="fake:///")
+            if dataset.path in to_copy
+            else self._store(dataset, registered, stored)
+            for dataset in datasets
+        ]
         self.exposures, self.artifacts = registered, stored
         return outcomes
+
+    def stored(self, sightings: Sequence[Sighting]) -> Mapping[Path, str]:
+        """Find out which files are those that were stored."""
+        self.asked.append([sighting.path for sighting in sightings])
+        self.probe()
+        stored = {artifact.inode: artifact for artifact in self.artifacts.values()}
+        return {
+            each.path: stored[each.inode].dataset_id
+            for each in sightings
+            if each.inode in stored and self._folder.files[each.path].content == stored[each.inode].content
+        }
 
     def moved(self, record: FileRecord) -> str | None:
         """Find the dataset that a file was moved into, which only happens if `moves` is set."""
@@ -556,6 +645,12 @@ class FakeRepository:
         """Ask whether the repository can be written to."""
         if self.outage:
             raise self.outage
+
+    def _has_to_be_copied(self, dataset: Dataset) -> bool:
+        if self.inline_bytes is None or dataset.copy or _data_id(dataset.header) in self.artifacts:
+            return False
+        file = self._folder.files.get(dataset.path)
+        return file is not None and file.size > self.inline_bytes
 
     def _store(
         self,
@@ -573,9 +668,15 @@ class FakeRepository:
         file = self._folder.files.get(path)
         if file is None or not self._folder.readable(path):
             raise TryLater(Code.STORE_FAILED, f"{path} cannot be read")
+        if dataset.seen and not _shows(dataset.seen, file):
+            raise TryLater(Code.RACE, f"{path} changed while it was being stored")
+        if dataset.copy:
+            file = self._folder.files.get(dataset.copy)
+        if file is None:
+            raise TryLater(Code.STORE_FAILED, f"the copy {dataset.copy} is gone")
         data_id = _data_id(header)
         dataset_id = str(uuid5(NAMESPACE_URL, repr(data_id)))
-        new = Artifact(dataset_id, f"fake:///{dataset_id}", path, file.content, file.size)
+        new = Artifact(dataset_id, f"fake:///{dataset_id}", path, file.content, file.size, file.inode)
         known = stored.setdefault(data_id, new)
         if known is new:
             result = Stored.STORED
@@ -584,6 +685,78 @@ class FakeRepository:
         else:
             result = Stored.CONFLICT
         return Outcome(result, dataset_id, known.where)
+
+
+class FakeCopier:
+    """The copier port: its copies are files beside the watched folders, as long as they are lent.
+
+    Parameters
+    ----------
+    folder : `FakeFolder`
+        Where the files are.
+
+    Attributes
+    ----------
+    under_way : `dict`
+        The files being copied as they were seen, and whether they arrived just now.
+    held : `bool`
+        Whether copies come to no end; else each is there as soon as it is asked for.
+    failing : `dict`
+        Which files cannot be copied, and why.
+    largest : `int` or `None`
+        What `room` says.
+    """
+
+    def __init__(self, folder: FakeFolder) -> None:
+        self.under_way: dict[Sighting, bool] = {}
+        self.held = False
+        self.failing: dict[Path, IngestdError] = {}
+        self.largest: int | None = None
+        self._folder = folder
+        self._numbers = count()
+        self._lent: list[Path] = []
+
+    def room(self) -> int | None:
+        """Tell up to what size files need not wait."""
+        return self.largest
+
+    def begin(self, sighting: Sighting, where: str, *, live: bool) -> None:
+        """Take note of a file to be copied."""
+        assert where == "fake:///"
+        self.under_way[sighting] = live
+
+    @contextmanager
+    def finished(self) -> Iterator[Sequence[Copy]]:
+        """Lend the copies of the files as they are now."""
+        copies = [] if self.held else [self._copy(sighting) for sighting in self.under_way]
+        if not self.held:
+            self.under_way.clear()
+        self._lent = [copy.path for copy in copies if copy.path]
+        try:
+            yield copies
+        finally:
+            self._remove()
+
+    def cancel(self) -> None:
+        """Forget what was to be copied."""
+        self.under_way.clear()
+        self._remove()
+
+    def _remove(self) -> None:
+        for path in self._lent:
+            del self._folder.files[path]
+        self._lent.clear()
+
+    def _copy(self, sighting: Sighting) -> Copy:
+        source = sighting.path
+        if error := self.failing.get(source):
+            return Copy(source, error=error)
+        file = self._folder.files.get(source)
+        if file is None or not _shows(sighting, file):
+            return Copy(source, error=TryLater(Code.RACE, f"{source} changed while it was being stored"))
+        copy = Path(f"/staging/{next(self._numbers)}")
+        self._folder.files[copy] = file
+        return Copy(source, copy)
 
 
 class FakeWatcher:
@@ -660,6 +833,25 @@ class FakeStatus:
         self.written.append(status)
 
 
+class FakeMetrics:
+    """The metrics sink: the statuses that were written are in ``written``, the newest last."""
+
+    def __init__(self) -> None:
+        self.written: list[Status] = []
+
+    def write(self, status: Status, figures: Figures) -> None:  # noqa: ARG002 (of the port)
+        """Replace the metrics."""
+        self.written.append(status)
+
+
+class FakeDisks:
+    """The disks port: one disk with a gigabyte left."""
+
+    def room(self) -> Sequence[DiskRoom]:
+        """Tell how much room there is."""
+        return [DiskRoom(what="repository", folder=Path("/repo"), free=10**9, size=10**12)]
+
+
 def raw_header(visit: int = 1000, arm: str = "b", spectrograph: int = 1, *, design: int = 0xABC) -> RawHeader:
     """Make what a raw says of itself."""
     return RawHeader(
@@ -703,6 +895,10 @@ def _aware(time: datetime) -> None:
         raise TypeError(f"a time without time zone: {time}")
 
 
+def _shows(sighting: Sighting, file: FakeFile) -> bool:
+    return (sighting.size, sighting.mtime_ns, sighting.inode) == (file.size, file.mtime_ns, file.inode)
+
+
 def _below(path: Path, folder: Path) -> bool:
     return path.is_relative_to(folder)
 
@@ -728,16 +924,22 @@ _: tuple[
     type[Folder],
     type[Headers],
     type[Repository],
+    type[Copier],
     type[Watcher],
     type[Notifier],
     type[StatusSink],
+    type[MetricsSink],
+    type[DiskRooms],
 ] = (
     FakeClock,
     FakeInbox,
     FakeFolder,
     FakeHeaders,
     FakeRepository,
+    FakeCopier,
     FakeWatcher,
     FakeNotifier,
     FakeStatus,
+    FakeMetrics,
+    FakeDisks,
 )

@@ -4,6 +4,7 @@ Run as a program, this is the process that does both, with everything imported a
 daemons are forked from it. It prints a `Report` as JSON.
 """
 
+import errno
 import gc
 import json
 import os
@@ -29,8 +30,11 @@ import sqlalchemy
 import yaml
 from sqlalchemy.engine.default import DefaultDialect
 
+from pfs_ingestd import wiring
+from pfs_ingestd.adapters.repository.copier import Lane
 from pfs_ingestd.config import Config, load_config
 from pfs_ingestd.logs import configure_logs
+from pfs_ingestd.pfs.names import is_ramp
 from pfs_ingestd.simulate import NightPlan, write_night
 from pfs_ingestd.wiring import create_repository, service
 
@@ -47,6 +51,9 @@ LONGEST_LIFE = 20
 
 CAMERAS = ("b1", "n1")
 """A CCD file and a ramp: with the pfsConfig, three files in one batch."""
+
+INLINE_BYTES = 50_000
+"""More than the CCD file has, and less than the others."""
 
 _EVENTS = ("open", "os.", "shutil.", "sqlite3.", "fcntl.")
 _MEMORY = Path("/dev/shm")  # noqa: S108 (tests of the disk that need not wait for it)
@@ -82,7 +89,12 @@ class Report:
 
 
 def inflict(
-    transfer: str, *, lose_inbox: bool = False, share: tuple[int, int] = (0, 1), every: bool = False
+    transfer: str,
+    *,
+    beside: bool = False,
+    lose_inbox: bool = False,
+    share: tuple[int, int] = (0, 1),
+    every: bool = False,
 ) -> Report:
     """Let a daemon die at all points of the ingest of three files, and another one recover each time.
 
@@ -90,6 +102,9 @@ def inflict(
     ----------
     transfer : `str`
         The transfer mode.
+    beside : `bool`, optional
+        Whether the ramp is so large that it is copied beside the loop; in `move`, to another disk. It is
+        copied on the loop's own thread nevertheless: everything then happens in the same order each time.
     lose_inbox : `bool`, optional
         Whether the inbox is lost with the daemon.
     share : `tuple` [`int`, `int`], optional
@@ -98,7 +113,13 @@ def inflict(
         Die at each event, not only at those before which something on the disk has changed: dying at two
         events with nothing between them but reading leaves the same behind.
     """
-    options = {"transfer": transfer, "lose_inbox": lose_inbox, "share": share, "every": every}
+    options = {
+        "transfer": transfer,
+        "beside": beside,
+        "lose_inbox": lose_inbox,
+        "share": share,
+        "every": every,
+    }
     done = subprocess.run(  # noqa: S603 (ourselves)
         [sys.executable, __file__, json.dumps(options)], stdout=subprocess.PIPE, text=True, check=False
     )
@@ -233,13 +254,13 @@ class Witness:
         """Begin to listen, and never stop."""
         for name in ("fsync", "fdatasync"):
             setattr(os, name, self._before(getattr(os, name)))
-        send = os.sendfile
+        send = os.copy_file_range
 
-        def in_pieces(out: int, source: int, offset: int, length: int) -> int:
+        def in_pieces(source: int, target: int, length: int, *offsets: int) -> int:
             self._heard()
-            return send(out, source, offset, min(length, os.fstat(source).st_size // 2 + 1))
+            return send(source, target, min(length, os.fstat(source).st_size // 2 + 1), *offsets)
 
-        os.sendfile = in_pieces
+        os.copy_file_range = in_pieces
         commit = DefaultDialect.do_commit
 
         def around(dialect: Any, connection: Any) -> None:
@@ -265,6 +286,20 @@ class Witness:
         self._telling.now = True
         self._told(next(self._numbers))
         self._telling.now = False
+
+
+def copy_ramps_beside() -> None:
+    """Have ramps copied by the copier, on the loop's own thread, because they cannot be linked either."""
+    link = os.link
+
+    def refuse_ramps(source: Any, *arguments: Any, **options: Any) -> None:
+        if is_ramp(os.path.basename(source)):  # noqa: PTH119 (it may be either a path or its name)
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        link(source, *arguments, **options)
+
+    os.link = refuse_ramps
+    wiring.INLINE_BYTES = INLINE_BYTES
+    Lane.put = lambda lane, task, **_: lane.run(task)
 
 
 def points(theatre: Theatre, *, every: bool) -> tuple[list[int], int]:
@@ -293,8 +328,10 @@ def points(theatre: Theatre, *, every: bool) -> tuple[list[int], int]:
     return (list(range(last + 1)) if every else changes), len(changes)
 
 
-def operate(transfer: str, *, lose_inbox: bool, share: Sequence[int], every: bool) -> Report:
+def operate(transfer: str, *, beside: bool, lose_inbox: bool, share: Sequence[int], every: bool) -> Report:
     """Do in this process what `inflict` promises."""
+    if beside:
+        copy_ramps_beside()
     with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
         theatre = Theatre(Path(folder).resolve(), transfer)
         theatre.serve()  # from now on everything is imported, and compiled what is compiled once

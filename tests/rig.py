@@ -10,15 +10,20 @@ from typing import Any
 from fakes import (
     BEGIN,
     FakeClock,
+    FakeCopier,
+    FakeDisks,
     FakeFolder,
     FakeHeaders,
     FakeInbox,
+    FakeMetrics,
     FakeNotifier,
     FakeRepository,
     FakeStatus,
     FakeWatcher,
 )
+from pfs_ingestd.completions import Completions
 from pfs_ingestd.ingester import Ingester
+from pfs_ingestd.intake import Intake
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.loop import Daemon, Pace
 from pfs_ingestd.policy import Patience
@@ -88,17 +93,18 @@ class Rig:
         self.folder = FakeFolder(self.clock)
         self.headers = FakeHeaders(self.folder)
         self.repository = FakeRepository(self.folder)
+        self.copier = FakeCopier(self.folder)
         self.inbox = FakeInbox()
         self.watcher = FakeWatcher()
         self.notifier = FakeNotifier()
         self.status = FakeStatus()
+        self.metrics = FakeMetrics()
         self.doom = Doom()
         self.patience = patience
         self.pace = Pace(
             rescan=timedelta(seconds=10),
             probe_interval=timedelta(seconds=5),
             batch_files=batch_files,
-            batch_bytes=10**9,
             fail_fast=fail_fast,
         )
         self.mailbox: SimpleQueue[Message] = SimpleQueue()
@@ -107,6 +113,7 @@ class Rig:
     def restart(self) -> None:
         """Start the daemon afresh after the process died."""
         self.mailbox = SimpleQueue()
+        self.copier.cancel()
         self.daemon = self._build()
 
     def tick(self, *messages: Message, after: timedelta = timedelta(0)) -> None:
@@ -140,15 +147,18 @@ class Rig:
         return list(self.inbox.in_state(set(State)))
 
     def _build(self) -> Daemon:
-        inbox, folder, headers, repository = map(
-            self.doom.wrap, (self.inbox, self.folder, self.headers, self.repository)
+        inbox, folder, headers, repository, copier = map(
+            self.doom.wrap, (self.inbox, self.folder, self.headers, self.repository, self.copier)
         )
         journal = Journal(inbox)
         reporter = Reporter(
             inbox=inbox,
             journal=journal,
             sink=self.status,
+            metrics=self.metrics,
+            disks=FakeDisks(),
             notifier=self.notifier,
+            noticeboard=None,
             process=Process(
                 pid=1, host="summit", program_version="1", repository="/repo", started=self.clock.now()
             ),
@@ -163,15 +173,26 @@ class Rig:
                 headers=headers,
                 inbox=inbox,
                 journal=journal,
+                repository=repository,
                 clock=self.clock,
                 patience=self.patience,
             ),
-            ingester=Ingester(folder, headers, repository, self.clock, self.patience),
-            repository=repository,
+            intake=Intake(
+                inbox=inbox,
+                journal=journal,
+                ingester=Ingester(folder, headers, repository, self.clock, self.patience),
+                repository=repository,
+                copier=copier,
+                clock=self.clock,
+                patience=self.patience,
+                batch_files=self.pace.batch_files,
+                batch_bytes=10**9,
+                probe_interval=self.pace.probe_interval,
+            ),
             watcher=self.watcher,
+            completions=Completions(inbox, journal, self.clock),
             reporter=reporter,
             clock=self.clock,
-            patience=self.patience,
             pace=self.pace,
         )
 
@@ -187,7 +208,8 @@ class Impatient(Rig):
 class _EmptyMailbox:
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
-        self.stop_when: Callable[[], bool] = lambda: False
+        self.stop_when: Callable[[], object] = lambda: False
+        self.waits = 0
 
     def put(self, item: Message) -> None:
         raise AssertionError(item)
@@ -196,6 +218,7 @@ class _EmptyMailbox:
         if block and self.stop_when():
             return Stop.STOP
         if block:
+            self.waits += 1
             self._clock.advance(timedelta(seconds=timeout or 0.01))
         raise Empty
 

@@ -1,23 +1,27 @@
 """The daemon on real folders and real headers, with fake time, and a repository that keeps bytes."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from fakes import FakeClock, FakeInbox, FakeNotifier, FakeStatus, FakeWatcher
+from fakes import FakeClock, FakeDisks, FakeInbox, FakeNotifier, FakeStatus, FakeWatcher
 from pfs_ingestd.adapters.folder import WatchedFolder
 from pfs_ingestd.adapters.headers import FitsHeaders
+from pfs_ingestd.adapters.repository.copying import copy_file
+from pfs_ingestd.completions import Completions
 from pfs_ingestd.errors import Code, TryLater
 from pfs_ingestd.exposure import Exposure, RawHeader
 from pfs_ingestd.ingester import Ingester
+from pfs_ingestd.intake import Intake
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.loop import Daemon, Pace
 from pfs_ingestd.pfs.names import parse
 from pfs_ingestd.policy import Patience
-from pfs_ingestd.ports import Dataset, Header, Hint, Message, Outcome, Stored
-from pfs_ingestd.records import FileRecord, Kind, State
+from pfs_ingestd.ports import Copy, Dataset, Header, Hint, Message, Outcome, Stored
+from pfs_ingestd.records import FileRecord, Kind, Sighting, State
 from pfs_ingestd.reporter import Reporter
 from pfs_ingestd.scanner import Scanner
 from pfs_ingestd.status import Process
@@ -29,9 +33,16 @@ _UNDONE = {State.SEEN, State.READY, State.INGESTING}
 
 
 class KeepingRepository:
-    """The repository port: it keeps the bytes of each dataset, under its data ID."""
+    """The repository port: it keeps the bytes of each dataset, under its data ID.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    copies : `bool`, optional
+        Whether it wants a copy of each file, instead of reading the file itself.
+    """
+
+    def __init__(self, *, copies: bool = False) -> None:
+        self._copies = copies
         self.exposures: dict[int, Exposure] = {}
         self.kept: dict[tuple[object, ...], bytes] = {}
 
@@ -41,6 +52,8 @@ class KeepingRepository:
 
     def ingest(self, exposures: Sequence[Exposure], datasets: Sequence[Dataset]) -> Sequence[Outcome]:
         """Keep the bytes that are at the paths now: all, or none."""
+        if self._copies and not all(dataset.copy for dataset in datasets):
+            return [Outcome(Stored.TO_BE_COPIED, where="kept:///") for _ in datasets]
         try:
             contents = [_content(dataset) for dataset in datasets]
         except OSError as error:
@@ -53,6 +66,10 @@ class KeepingRepository:
 
     def probe(self) -> None:
         """Be there."""
+
+    def stored(self, _sightings: Sequence[Sighting]) -> Mapping[Path, str]:
+        """Keep no file itself."""
+        return {}
 
     def moved(self, _record: FileRecord) -> str | None:
         """Take no file away."""
@@ -78,6 +95,8 @@ class Station:
         Wraps the folder, the headers and the repository, each as they are given to the daemon.
     follow_links : `bool`, optional
         Whether links to files outside of the root are followed.
+    copies : `~pathlib.Path` or `None`, optional
+        A folder for copies, if the repository asks for them.
     """
 
     def __init__(
@@ -86,12 +105,14 @@ class Station:
         *,
         around: Callable[[Any], Any] = lambda port: port,
         follow_links: bool = False,
+        copies: Path | None = None,
         patience: Patience = PATIENCE,
     ) -> None:
         self.root = root
         self.clock = FakeClock(datetime.now(UTC))
         self.inbox = FakeInbox()
-        self.repository = KeepingRepository()
+        self.repository = KeepingRepository(copies=copies is not None)
+        self.copier = StationCopier(copies)
         self.status = FakeStatus()
         self.patience = patience
         self.reads = 0
@@ -110,6 +131,7 @@ class Station:
             )
         )
         headers, repository = self._around(_Counting(self)), self._around(self.repository)
+        copier = self._around(self.copier)
         journal = Journal(self.inbox)
         self.daemon = Daemon(
             mailbox=SimpleQueue(),
@@ -120,16 +142,31 @@ class Station:
                 headers=headers,
                 inbox=self.inbox,
                 journal=journal,
+                repository=repository,
                 clock=self.clock,
                 patience=self.patience,
             ),
-            ingester=Ingester(folder, headers, repository, self.clock, self.patience),
-            repository=repository,
+            intake=Intake(
+                inbox=self.inbox,
+                journal=journal,
+                ingester=Ingester(folder, headers, repository, self.clock, self.patience),
+                repository=repository,
+                copier=copier,
+                clock=self.clock,
+                patience=self.patience,
+                batch_files=100,
+                batch_bytes=10**9,
+                probe_interval=timedelta(seconds=5),
+            ),
             watcher=FakeWatcher((self.root,)),
+            completions=Completions(self.inbox, journal, self.clock),
             reporter=Reporter(
+                noticeboard=None,
                 inbox=self.inbox,
                 journal=journal,
                 sink=self.status,
+                metrics=None,
+                disks=FakeDisks(),
                 notifier=FakeNotifier(),
                 process=Process(
                     pid=1, host="summit", program_version="1", repository="/repo", started=self.clock.now()
@@ -137,12 +174,10 @@ class Station:
                 clock=self.clock,
             ),
             clock=self.clock,
-            patience=self.patience,
             pace=Pace(
                 rescan=timedelta(seconds=10),
                 probe_interval=timedelta(seconds=5),
                 batch_files=100,
-                batch_bytes=10**9,
                 fail_fast=False,
             ),
         )
@@ -172,6 +207,56 @@ class Station:
         return {record.path.name: record.state for record in self.inbox.in_state(set(State))}
 
 
+class StationCopier:
+    """The copier port, without threads: a file is copied when its copy is asked for.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path` or `None`
+        Where copies go; `None` if none is ever wanted.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._wanted: list[Sighting] = []
+
+    def room(self) -> int | None:
+        """Have room for any."""
+        return None
+
+    def begin(self, sighting: Sighting, _where: str, *, live: bool) -> None:  # noqa: ARG002 (of the port)
+        """Take note of a file to be copied."""
+        self._wanted.append(sighting)
+
+    @contextmanager
+    def finished(self) -> Iterator[Sequence[Copy]]:
+        """Copy what is wanted, and lend the copies."""
+        wanted, self._wanted = self._wanted, []
+        copies = [self._copy(sighting) for sighting in wanted]
+        try:
+            yield copies
+        finally:
+            for copy in copies:
+                if copy.path:
+                    copy.path.unlink()
+
+    def cancel(self) -> None:
+        """Forget what was to be copied."""
+        self._wanted.clear()
+
+    def _copy(self, sighting: Sighting) -> Copy:
+        assert self._folder is not None
+        path = self._folder / sighting.path.name
+        path.touch()
+        try:
+            copy_file(sighting.path, path, seen=sighting)
+        except OSError as error:
+            return Copy(sighting.path, error=TryLater(Code.STORE_FAILED, str(error.strerror)))
+        except TryLater as error:
+            return Copy(sighting.path, error=error)
+        return Copy(sighting.path, path)
+
+
 class _Counting:
     """The headers port, reads counted."""
 
@@ -188,7 +273,7 @@ class _Counting:
 
 
 def _content(dataset: Dataset) -> bytes:
-    content, now = dataset.path.read_bytes(), dataset.path.stat()
+    content, now = (dataset.copy or dataset.path).read_bytes(), dataset.path.stat()
     seen = dataset.seen
     if seen and (now.st_size, now.st_mtime_ns, now.st_ino) != (seen.size, seen.mtime_ns, seen.inode):
         raise TryLater(Code.RACE, "it changed while it was being stored")

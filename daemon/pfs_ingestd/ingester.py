@@ -11,20 +11,47 @@ from pfs_ingestd.policy import Patience, failed
 from pfs_ingestd.ports import Clock, Dataset, Folder, Header, Headers, Outcome, Repository, Stored
 from pfs_ingestd.records import FileRecord, Sighting
 
-__all__ = ["Ingester", "ReadFile", "blamed"]
+__all__ = ["Answer", "Ingester", "ReadFile", "ToCopy", "blamed"]
 
 
 class ReadFile(NamedTuple):
-    """A file as it was when its header was read."""
+    """A file as it was when its header was read, and the copy that was made of it since, if any."""
 
     sighting: Sighting
     header: Header
+    copy: Path | None = None
+
+
+class ToCopy(NamedTuple):
+    """A file that can be stored once there is a copy of it, and where that has to be."""
+
+    record: FileRecord
+    file: ReadFile
+    where: str
+
+
+class Answer(NamedTuple):
+    """What becomes of claimed records.
+
+    Parameters
+    ----------
+    successors : `~collections.abc.Sequence` [`FileRecord`]
+        One for each record, in the same order; a file that has to be copied stays claimed as it is.
+    to_copy : `~collections.abc.Sequence` [`ToCopy`]
+        Those that have to be copied.
+    """
+
+    successors: Sequence[FileRecord]
+    to_copy: Sequence[ToCopy]
 
 
 class _File(NamedTuple):
     record: FileRecord
-    header: Header
-    seen: Sighting | None = None
+    read: ReadFile
+
+    @property
+    def header(self) -> Header:
+        return self.read.header
 
 
 class Ingester:
@@ -53,20 +80,16 @@ class Ingester:
         self._clock = clock
         self._patience = patience
 
-    def ingest(self, claimed: Sequence[FileRecord], known: Mapping[Path, ReadFile]) -> Sequence[FileRecord]:
+    def ingest(self, claimed: Sequence[FileRecord], known: Mapping[Path, ReadFile | IngestdError]) -> Answer:
         """Store what can be stored, and decide what follows for each file.
 
         Parameters
         ----------
         claimed : `~collections.abc.Sequence` [`FileRecord`]
             Records in state ingesting.
-        known : `~collections.abc.Mapping` [`~pathlib.Path`, `ReadFile`]
-            Files that have just been read, and need not be read again unless they are others by now.
-
-        Returns
-        -------
-        records : `~collections.abc.Sequence` [`FileRecord`]
-            The successor of each claimed record, in the same order.
+        known : `~collections.abc.Mapping` [`~pathlib.Path`, `ReadFile` or `IngestdError`]
+            Files that have just been read, and need not be read again unless they are others by now; and why
+            some could not be copied.
 
         Raises
         ------
@@ -83,27 +106,37 @@ class Ingester:
                 files.append(_File(record, answer))
         # Raws first: should the batch have to be split, a pfsConfig then finds its exposure.
         files.sort(key=lambda file: not isinstance(file.header, RawHeader))
-        successors |= {record.path: record for record in self._store(files)}
-        return [successors[record.path] for record in claimed]
+        to_copy = []
+        for each in self._store(files):
+            if isinstance(each, ToCopy):
+                to_copy.append(each)
+                successors[each.record.path] = each.record
+            else:
+                successors[each.path] = each
+        return Answer([successors[record.path] for record in claimed], to_copy)
 
     def _read(
-        self, claimed: Sequence[FileRecord], known: Mapping[Path, ReadFile]
-    ) -> Iterator[tuple[FileRecord, Header | IngestdError]]:
+        self, claimed: Sequence[FileRecord], known: Mapping[Path, ReadFile | IngestdError]
+    ) -> Iterator[tuple[FileRecord, ReadFile | IngestdError]]:
         """Give each record its file's header, from what is known where that is still the same file."""
         unread: list[tuple[FileRecord, Sighting]] = []
         for record in claimed:
             read = known.get(record.path)
-            if read and record.resembles(read.sighting):
-                yield record, read.header
+            if isinstance(read, ReadFile) and record.resembles(read.sighting):
+                yield record, read
                 continue
             sighting = self._look(record)
             if isinstance(sighting, IngestdError):
                 yield record, sighting
+            elif isinstance(read, Outage):
+                raise read
+            elif isinstance(read, IngestdError):
+                yield record, read
             else:
                 unread.append((record, sighting))
         answers = self._headers.read([sighting for _, sighting in unread])
-        for (record, _), answer in zip(unread, answers, strict=True):
-            yield record, answer
+        for (record, sighting), answer in zip(unread, answers, strict=True):
+            yield record, answer if isinstance(answer, IngestdError) else ReadFile(sighting, answer)
 
     def _look(self, record: FileRecord) -> Sighting | IngestdError:
         """Look whether a file is still the one that its record speaks of."""
@@ -117,7 +150,7 @@ class Ingester:
             return Incomplete(Code.INCOMPLETE, "the file changed after it was found complete")
         return sighting
 
-    def _store(self, files: Sequence[_File]) -> Sequence[FileRecord]:
+    def _store(self, files: Sequence[_File]) -> Sequence[FileRecord | ToCopy]:
         """Store files together; if they are refused, in halves, so that only the guilty one pays."""
         if not files:
             return []
@@ -127,7 +160,9 @@ class Ingester:
         successors = [*changed, *others]
         if not storable:
             return successors
-        datasets = [Dataset(file.record.path, file.header, file.seen) for file in storable]
+        datasets = [
+            Dataset(file.record.path, file.header, file.read.sighting, file.read.copy) for file in storable
+        ]
         try:
             outcomes = self._repository.ingest(exposures, datasets)
         except (Rejected, TryLater) as error:
@@ -150,7 +185,7 @@ class Ingester:
             if isinstance(sighting, IngestdError):
                 changed.append(self._failed(file.record, sighting))
             else:
-                unchanged.append(file._replace(seen=sighting))
+                unchanged.append(file._replace(read=file.read._replace(sighting=sighting)))
         return unchanged, changed
 
     def _plan(
@@ -159,9 +194,9 @@ class Ingester:
         """Find the exposure records to be made, the files that fit them, and what becomes of the others."""
         designs = dict(registered)
         speakers = defaultdict(list)
-        for _, header, _ in files:
-            if isinstance(header, RawHeader) and header.visit not in designs:
-                speakers[header.visit].append(header)
+        for file in files:
+            if isinstance(file.header, RawHeader) and file.header.visit not in designs:
+                speakers[file.header.visit].append(file.header)
         exposures = []
         for visit, headers in sorted(speakers.items()):
             designs[visit] = agreed_design(headers)
@@ -179,7 +214,7 @@ class Ingester:
                 storable.append(file)
         return exposures, storable, others
 
-    def _succeeded(self, file: _File, outcome: Outcome) -> FileRecord:
+    def _succeeded(self, file: _File, outcome: Outcome) -> FileRecord | ToCopy:
         match outcome.result:
             case Stored.STORED | Stored.ALREADY_THERE as result:
                 already = result is Stored.ALREADY_THERE
@@ -195,6 +230,8 @@ class Ingester:
                 )
             case Stored.NO_EXPOSURE:
                 return self._waiting(file.record)
+            case Stored.TO_BE_COPIED:
+                return ToCopy(file.record, file.read, outcome.where)
 
     def _waiting(self, record: FileRecord) -> FileRecord:
         now = self._clock.now()

@@ -1,30 +1,18 @@
 """The daemon: one mailbox, one loop, one bounded batch a tick."""
 
 import queue
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import structlog
 
-from pfs_ingestd.errors import Code, ExitCode, Fatal, IngestdError, Interrupted, Outage, TryLater
-from pfs_ingestd.ingester import Ingester, ReadFile
+from pfs_ingestd.completions import Completions
+from pfs_ingestd.errors import Code, ExitCode, Fatal, Interrupted, Outage, TryLater
+from pfs_ingestd.intake import Intake, Trouble
 from pfs_ingestd.journal import Journal
-from pfs_ingestd.policy import Patience, batch, spent
-from pfs_ingestd.ports import (
-    Blind,
-    Clock,
-    Hint,
-    Inbox,
-    Mailbox,
-    Message,
-    Repository,
-    Stop,
-    Watcher,
-    WatcherHealth,
-)
-from pfs_ingestd.records import PENDING, FileRecord, Kind, State, path_text
+from pfs_ingestd.ports import Blind, Clock, Hint, Inbox, Mailbox, Message, Stop, Watcher, WatcherHealth
+from pfs_ingestd.records import PENDING, FileRecord, State, path_text
 from pfs_ingestd.reporter import Reporter
 from pfs_ingestd.scanner import Scanner
 
@@ -36,8 +24,8 @@ HEARTBEAT = timedelta(seconds=1)
 BLIND_GAP = timedelta(seconds=5)
 """The shortest time between the beginnings of two scans, so that overflows cannot make a loop of scans."""
 
-SCAN_FILES = 1000
-"""About how many new files a scan may bring in one tick."""
+SCAN_FILES = 2000
+"""How many new files a scan may bring in one tick."""
 
 RECHECK_FILES = 100
 """How many ingested files are looked at again in one tick."""
@@ -57,9 +45,9 @@ class Pace:
     rescan : `~datetime.timedelta`
         From the end of one scan to the beginning of the next.
     probe_interval : `~datetime.timedelta`
-        How often an unreachable repository is probed, and an unreachable root looked for.
-    batch_files, batch_bytes : `int`
-        Bounds of a batch.
+        How often an unreachable root is looked for, and an inbox that does not answer asked again.
+    batch_files : `int`
+        How many files are read in one tick.
     fail_fast : `bool`
         Whether the first rejected file stops the daemon.
     """
@@ -67,16 +55,7 @@ class Pace:
     rescan: timedelta
     probe_interval: timedelta
     batch_files: int
-    batch_bytes: int
     fail_fast: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why something does not work, and since when."""
-
-    error: IngestdError
-    since: datetime
 
 
 class Daemon:
@@ -92,18 +71,16 @@ class Daemon:
         The way to write to it.
     scanner : `Scanner`
         Keeps it true to the watched folders.
-    ingester : `Ingester`
-        Takes batches into the repository.
-    repository : `Repository`
-        Asked whether it is back after an outage, and which visits it knows.
+    intake : `Intake`
+        Takes what is due into the repository.
     watcher : `Watcher`
         Makes the daemon prompt.
+    completions : `Completions`
+        Tells of visits that are complete.
     reporter : `Reporter`
         Tells operators and the service manager how it goes.
     clock : `Clock`
-        Time and chance.
-    patience : `Patience`
-        How long to wait for what.
+        The time.
     pace : `Pace`
         How the loop goes.
     """
@@ -115,30 +92,27 @@ class Daemon:
         inbox: Inbox,
         journal: Journal,
         scanner: Scanner,
-        ingester: Ingester,
-        repository: Repository,
+        intake: Intake,
         watcher: Watcher,
+        completions: Completions,
         reporter: Reporter,
         clock: Clock,
-        patience: Patience,
         pace: Pace,
     ) -> None:
         self._mailbox = mailbox
         self._inbox = inbox
         self._journal = journal
         self._scanner = scanner
-        self._ingester = ingester
-        self._repository = repository
+        self._intake = intake
         self._watcher = watcher
+        self._completions = completions
         self._reporter = reporter
         self._clock = clock
-        self._patience = patience
         self._pace = pace
-        self._next_scan = self._last_scan = self._next_probe = self._next_check = clock.now()
+        self._next_scan = self._last_scan = self._next_check = clock.now()
         self._health: Sequence[WatcherHealth] = ()
         self._scanned = False
         self._busy = True
-        self._outage: Trouble | None = None
         self._inbox_trouble: Trouble | None = None
         self._recovery_due = True
         self._next_due: datetime | None = None
@@ -160,10 +134,9 @@ class Daemon:
         if not once:
             self._watcher.start(self._mailbox.put)
         try:
+            self._reporter.starting()
             code = self._serve(once=once)
-        except Interrupted:
-            _log.warning("daemon.interrupted")
-            code = ExitCode.DONE
+            self._give_back()
         except Fatal as error:
             bug = error.code is Code.BUG
             self._end(ExitCode.BUG if bug else ExitCode.CONFIGURATION, str(error))
@@ -173,7 +146,7 @@ class Daemon:
             path = path_text(self._failed_fast.path)
             reason = f"{path}: {self._failed_fast.error}; retry or skip it, then start again"
         elif code is ExitCode.TRY_AGAIN:
-            reason = "; ".join(str(t.error) for t in (self._inbox_trouble, self._outage) if t)
+            reason = "; ".join(str(trouble.error) for trouble in self._troubles())
         self._end(code, reason)
         return code
 
@@ -194,10 +167,12 @@ class Daemon:
         self._busy = self._scanner.scanning
         if not self._busy:
             self._scanner.recheck(RECHECK_FILES)
-        if self._reachable():
-            self._work()
-        self._give_up_waiting()
-        self._next_due = None if self._outage else self._inbox.next_due({State.SEEN, State.READY})
+        if self._intake.reachable():
+            read = self._scanner.settle(self._pace.batch_files)
+            self._busy |= self._intake.work(read) or bool(read)
+        self._intake.give_up_waiting()
+        self._completions.tell()
+        self._next_due = self._intake.next_due()
         self._finished = self._is_finished()
         self._report()
 
@@ -208,11 +183,19 @@ class Daemon:
         _log.info("daemon.stopped", exit_code=int(code), reason=reason)
 
     def _serve(self, *, once: bool) -> ExitCode:
+        try:
+            return self._turn(once=once)
+        except Interrupted:
+            _log.warning("daemon.interrupted")
+            return ExitCode.DONE
+
+    def _turn(self, *, once: bool) -> ExitCode:
         if self._pace.fail_fast and (rejected := next(self._inbox.in_state({State.REJECTED}), None)):
             self._failed_fast = rejected
             return ExitCode.FAILED_FAST
-        self._begin()
-        if self._pace.fail_fast and self._outage:
+        # Before anything is claimed for it.
+        self._intake.probe()
+        if self._pace.fail_fast and self._intake.outage:
             return ExitCode.TRY_AGAIN
         while True:
             messages = self._messages()
@@ -222,17 +205,10 @@ class Daemon:
             if self._pace.fail_fast and self._journal.last_rejected:
                 self._failed_fast = self._journal.last_rejected
                 return ExitCode.FAILED_FAST
-            if once and (self._outage or self._inbox_trouble):
+            if once and self._troubles():
                 return ExitCode.TRY_AGAIN
             if once and self._finished is not None:
                 return self._finished
-
-    def _begin(self) -> None:
-        """Learn whether the repository can be used, before anything is claimed for it."""
-        try:
-            self._repository.probe()
-        except Outage as error:
-            self._pause(error)
 
     def _messages(self) -> Sequence[Message]:
         """Take all messages there are, after waiting for one until something falls due."""
@@ -253,8 +229,8 @@ class Daemon:
             return 0.0
         now = self._clock.now()
         due = [now + HEARTBEAT, self._next_scan]
-        if self._outage:
-            due.append(self._next_probe)
+        if self._intake.outage:
+            due.append(self._intake.next_probe)
         elif self._next_due:
             due.append(self._next_due)
         return max((min(due) - now).total_seconds(), 0.0)
@@ -271,7 +247,7 @@ class Daemon:
             raise
         except (Outage, TryLater) as error:
             self._recovery_due = True
-            self._inbox_trouble = self._troubled(self._inbox_trouble, error, "inbox.lost")
+            self._lose_inbox(error)
             self._report()
         except Exception as error:
             self._recovery_due = True
@@ -285,8 +261,9 @@ class Daemon:
 
     def _recover(self) -> None:
         """Pick up what a process that died, or a tick that failed, has left behind."""
+        recovered = self._intake.recover()
+        self._completions.recall()
         now = self._clock.now()
-        recovered = self._inbox.recover(now)
         self._recovery_due = False
         self._next_scan = min(self._next_scan, now)
         if self._inbox_trouble:
@@ -311,92 +288,26 @@ class Daemon:
         if not self._scanned:
             self._scanned = True
             self._reporter.running()
-        self._wake_known()
+        self._intake.wake_known()
 
-    def _reachable(self) -> bool:
-        """Say whether the repository may be used, after probing it if it was not and the time has come."""
-        if self._outage is None:
-            return True
-        now = self._clock.now()
-        if now < self._next_probe:
-            return False
+    def _give_back(self) -> None:
+        """Put back what is being copied; where the inbox does not answer, the next start does so."""
         try:
-            self._repository.probe()
-        except Outage as error:
-            self._pause(error)
-            return False
-        _log.info(
-            "outage.ended", code=self._outage.error.code, seconds=(now - self._outage.since).total_seconds()
-        )
-        self._outage = None
-        return True
+            self._intake.put_back()
+        except (Outage, TryLater) as error:
+            self._lose_inbox(error)
 
-    def _pause(self, error: Outage) -> None:
-        self._outage = self._troubled(self._outage, error, "outage.began")
-        self._next_probe = self._clock.now() + self._pace.probe_interval
+    def _lose_inbox(self, error: Outage | TryLater) -> None:
+        known = self._inbox_trouble
+        if known is None or not known.is_known(error):
+            _log.error("inbox.lost", code=error.code, error=str(error))
+            self._inbox_trouble = Trouble(error, known.since if known else self._clock.now())
 
-    def _troubled(self, known: Trouble | None, error: Outage | TryLater, event: str) -> Trouble:
-        """Remember a trouble with the time of its beginning, and tell of it once."""
-        if known and known.error.code == error.code:
-            return known
-        _log.error(event, code=error.code, error=str(error))
-        return Trouble(error, known.since if known else self._clock.now())
-
-    def _work(self) -> None:
-        """Read what is at rest, then ingest one batch of what is ready."""
-        read = self._scanner.settle(self._pace.batch_files)
-        due = self._inbox.due(State.READY, self._clock.now(), self._pace.batch_files)
-        now = self._clock.now()
-        exhausted = [record for record in due if record.attempts >= self._patience.max_attempts]
-        self._journal.move((record, spent(record, now)) for record in exhausted)
-        ready = batch([record for record in due if record not in exhausted], self._pace.batch_bytes)
-        self._busy = self._busy or bool(read or due)
-        self._ingest(ready, read)
-
-    def _ingest(self, ready: Sequence[FileRecord], read: Mapping[Path, ReadFile]) -> None:
-        """Claim and ingest records, then the pfsConfigs that waited for the visits among them."""
-        now = self._clock.now()
-        claimed = self._journal.move((record, record.claimed(now)) for record in ready)
-        if not claimed:
-            return
-        try:
-            successors = self._ingester.ingest(claimed, read)
-        except (Outage, Interrupted) as error:
-            now = self._clock.now()
-            self._journal.move((record, record.put_back(now)) for record in claimed)
-            if isinstance(error, Interrupted):
-                raise
-            self._pause(error)
-            return
-        moved = self._journal.move(zip(claimed, successors, strict=True))
-        raws = {r.visit for r in moved if r.kind is Kind.RAW and r.state is State.INGESTED}
-        self._ingest(self._woken(raws, {State.WAITING, State.ORPHANED}), {})
-
-    def _wake_known(self) -> None:
-        """Wake the pfsConfigs whose visits someone else has brought into the repository."""
-        if self._outage:
-            return
-        visits = {record.visit for record in self._inbox.in_state({State.WAITING})}
-        try:
-            known = self._repository.designs(visits) if visits else {}
-        except Outage as error:
-            self._pause(error)
-        else:
-            self._woken(known.keys(), {State.WAITING})
-
-    def _woken(self, visits: Collection[int], states: Collection[State]) -> Sequence[FileRecord]:
-        waiting = self._inbox.of_visits(visits, states) if visits else ()
-        now = self._clock.now()
-        return self._journal.move((record, record.ready(now)) for record in waiting)
-
-    def _give_up_waiting(self) -> None:
-        now = self._clock.now()
-        overdue = self._inbox.due(State.WAITING, now, self._pace.batch_files)
-        self._journal.move((record, record.orphaned(now)) for record in overdue)
+    def _troubles(self) -> Sequence[Trouble]:
+        return [trouble for trouble in (self._inbox_trouble, self._intake.outage) if trouble]
 
     def _report(self) -> None:
-        lost = [trouble.error for trouble in (self._inbox_trouble, self._outage) if trouble]
-        troubles = [*lost, *self._scanner.troubles]
+        troubles = [*(trouble.error for trouble in self._troubles()), *self._scanner.troubles]
         now = self._clock.now()
         if now >= self._next_check:
             self._next_check = now + HEARTBEAT

@@ -112,7 +112,7 @@ class OneShot:
         ready = [record.ready(self._clock.now()) for record in records]
         while ready:
             claimed = [record.claimed(self._clock.now()) for record in ready]
-            successors = self._ingester.ingest(claimed, {})
+            successors = self._ingester.ingest(claimed, {}).successors
             ready = [record for record in successors if record.state is State.READY]
             yield from (_result(record) for record in successors if record.state is not State.READY)
             delays = [record.not_before - self._clock.now() for record in ready if record.not_before]

@@ -5,9 +5,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from pfs_ingestd.errors import Code, Incomplete, IngestdError, Outage, Rejected, TryLater, Vanished
+from pfs_ingestd.exposure import ConfigHeader, RawHeader
 from pfs_ingestd.records import FileRecord, Sighting, State
 
-__all__ = ["LIVE_AGE", "REST_AGE", "Patience", "batch", "failed", "judged", "noticed", "replaced", "spent"]
+__all__ = [
+    "LIVE_AGE",
+    "REST_AGE",
+    "Patience",
+    "batch",
+    "described",
+    "failed",
+    "judged",
+    "noticed",
+    "replaced",
+    "spent",
+]
 
 REST_AGE = timedelta(minutes=1)
 """A file that was last changed longer ago than this is at rest at first sight; the margin is for clocks of
@@ -127,6 +139,13 @@ def judged(
     return record.looked_at(again=again, error=answer, now=now)
 
 
+def described(record: FileRecord, header: RawHeader | ConfigHeader) -> FileRecord:
+    """Note on the record of a file what its header says that is of use later."""
+    if isinstance(header, ConfigHeader):
+        return replace(record, cameras=header.cameras)
+    return replace(record, night=header.night or record.night)
+
+
 def failed(
     record: FileRecord, error: IngestdError, *, chance: float, patience: Patience, now: datetime
 ) -> FileRecord:
@@ -209,6 +228,7 @@ def _discovered(sighting: Sighting, again: datetime | None, now: datetime) -> Fi
         size=sighting.size,
         mtime_ns=sighting.mtime_ns,
         inode=sighting.inode,
+        night=sighting.night,
         steady_since=now,
         first_seen=now,
         updated=now,

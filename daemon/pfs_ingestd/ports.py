@@ -1,20 +1,28 @@
 """What the loop needs of the outside world, in its own words; `adapters` provide it."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from enum import Enum, StrEnum, auto
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from pfs_ingestd.errors import IngestdError
 from pfs_ingestd.exposure import ConfigHeader, Exposure, RawHeader
+from pfs_ingestd.figures import Amount, Figures
 from pfs_ingestd.records import FileRecord, Sighting, State
+from pfs_ingestd.status import DiskRoom, Status
 
 __all__ = [
     "Blind",
+    "BoardSink",
     "Clock",
+    "Copied",
+    "Copier",
+    "Copy",
     "Dataset",
+    "DiskRooms",
     "Folder",
     "FolderMark",
     "Header",
@@ -24,6 +32,7 @@ __all__ = [
     "Listing",
     "Mailbox",
     "Message",
+    "MetricsSink",
     "Notifier",
     "Outcome",
     "Repository",
@@ -65,7 +74,13 @@ class Blind(Enum):
     BLIND = auto()
 
 
-Message: TypeAlias = Hint | Stop | Blind
+class Copied(Enum):
+    """A copy has come to its end: the copier has it."""
+
+    COPIED = auto()
+
+
+Message: TypeAlias = Hint | Stop | Blind | Copied
 
 
 class Mailbox(Protocol):
@@ -133,14 +148,22 @@ class Listing:
 class Folder(Protocol):
     """The watched folders, looked at."""
 
-    def scan(self, marks: Mapping[Path, FolderMark]) -> Iterator[Listing]:
+    def scan(self, marks: Mapping[Path, FolderMark]) -> Iterator[Listing | None]:
         """List the folders whose contents may have changed since they were marked, newest night first.
+
+        Yields
+        ------
+        listing : `Listing` or `None`
+            `None` for each folder that there is nothing to say of, so that a scan can be left between two.
 
         Raises
         ------
         Outage
             If a watched root cannot be read.
         """
+
+    def missing(self) -> Collection[Path]:
+        """Tell which marked folders the last scan did not come to."""
 
     def look(self, path: Path) -> Sighting | None:
         """Look at one file; `None` if it is not there or not ours.
@@ -189,11 +212,14 @@ class Dataset:
         What it says.
     seen : `~pfs_ingestd.records.Sighting` or `None`
         The file as it was when it said so; no other in its place is stored. `None` takes what is there.
+    copy : `~pathlib.Path` or `None`
+        A copy of it, or another name for it, that a `Copier` made to be moved into the repository.
     """
 
     path: Path
     header: Header
     seen: Sighting | None = None
+    copy: Path | None = None
 
 
 class Stored(StrEnum):
@@ -203,6 +229,7 @@ class Stored(StrEnum):
     ALREADY_THERE = "already there"
     CONFLICT = "conflict"
     NO_EXPOSURE = "no exposure"
+    TO_BE_COPIED = "to be copied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +243,7 @@ class Outcome:
     dataset_id : `str`
         UUID of the dataset under this data ID.
     where : `str`
-        URI of the stored artifact.
+        URI of the stored artifact; of one that is to be copied, the folder on whose disk the copy has to be.
     """
 
     result: Stored
@@ -251,7 +278,9 @@ class Repository(Protocol):
         outcomes : `~collections.abc.Sequence` [`Outcome`]
             One for each dataset. A file whose data ID is taken by the same bytes is ``ALREADY_THERE``, by
             other bytes a ``CONFLICT``, and the stored one is not touched; a pfsConfig whose visit has no
-            exposure record is ``NO_EXPOSURE``. They do not keep the others from being stored.
+            exposure record is ``NO_EXPOSURE``; one of which a copy has to be made, and that would take long,
+            is ``TO_BE_COPIED``. They do not keep the others from being stored. Of a visit that no raw is
+            stored of, nothing is registered.
 
         Raises
         ------
@@ -261,6 +290,26 @@ class Repository(Protocol):
             If it may go better next time.
         Outage
             If nothing can be stored now.
+        """
+
+    def stored(self, sightings: Sequence[Sighting]) -> Mapping[Path, str]:
+        """Find out which files of a backlog the repository has already, each as that very file.
+
+        Parameters
+        ----------
+        sightings : `~collections.abc.Sequence` [`~pfs_ingestd.records.Sighting`]
+            The files; their names say what they are.
+
+        Returns
+        -------
+        stored : `~collections.abc.Mapping` [`~pathlib.Path`, `str`]
+            UUID of the dataset, for each file that is its artifact: under another name (a hard link), through
+            a link that leads to the file, or as it is. Of other files nothing is said: they may be stored.
+
+        Raises
+        ------
+        Outage, TryLater, Rejected
+            If the repository does not answer, or not to this question.
         """
 
     def moved(self, record: FileRecord) -> str | None:
@@ -290,6 +339,51 @@ class Repository(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What became of a file that was to be copied.
+
+    Parameters
+    ----------
+    source : `~pathlib.Path`
+        The file.
+    path : `~pathlib.Path` or `None`
+        The copy: durable, and of the very file that was to be copied.
+    error : `~pfs_ingestd.errors.IngestdError` or `None`
+        Why there is none; the reasons are those of `Repository.ingest`.
+    """
+
+    source: Path
+    path: Path | None = None
+    error: IngestdError | None = None
+
+
+class Copier(Protocol):
+    """Copies large files beside the loop, and posts `Copied.COPIED` when one has come to its end."""
+
+    def room(self) -> int | None:
+        """Tell up to what size, in bytes, a file would not have to wait for many others; `None`: any."""
+
+    def begin(self, sighting: Sighting, where: str, *, live: bool) -> None:
+        """Copy a file to a disk, one that arrived just now before all others.
+
+        Parameters
+        ----------
+        sighting : `~pfs_ingestd.records.Sighting`
+            The file as it has to be.
+        where : `str`
+            What the repository said; see `Outcome`.
+        live : `bool`
+            Whether it arrived just now.
+        """
+
+    def finished(self) -> AbstractContextManager[Sequence[Copy]]:
+        """Lend the copies that have come to their end; what the repository has not taken is removed then."""
+
+    def cancel(self) -> None:
+        """End all copies, and forget them, those too that are lent."""
+
+
 class Inbox(Protocol):
     """The durable list of files. Each call is one transaction."""
 
@@ -314,8 +408,13 @@ class Inbox(Protocol):
             If one is not; then none is replaced.
         """
 
-    def due(self, state: State, now: datetime, limit: int) -> Sequence[FileRecord]:
-        """Get records in a state that are due: live ones first, then the newest visit first."""
+    def due(
+        self, state: State, now: datetime, limit: int, *, largest: int | None = None
+    ) -> Sequence[FileRecord]:
+        """Get records in a state that are due: live ones first, then the newest visit first.
+
+        If a size is given, files that are larger are left out.
+        """
 
     def next_due(self, states: Collection[State]) -> datetime | None:
         """Tell when the next record in one of these states falls due: its `not_before`, or `updated`."""
@@ -323,8 +422,10 @@ class Inbox(Protocol):
     def of_visits(self, visits: Collection[int], states: Collection[State]) -> Sequence[FileRecord]:
         """Get the pfsConfig records of some visits in some states."""
 
-    def in_state(self, states: Collection[State], *, since: datetime | None = None) -> Iterator[FileRecord]:
-        """Go through all records in some states, those only that arrived since a time if one is given."""
+    def in_state(
+        self, states: Collection[State], *, since: datetime | None = None, live: bool = False
+    ) -> Iterator[FileRecord]:
+        """Go through all records in some states, or only those that arrived since a time, or live."""
 
     def counts(self) -> Mapping[State, int]:
         """Count the records in each state; every state has an entry."""
@@ -332,11 +433,29 @@ class Inbox(Protocol):
     def oldest(self, states: Collection[State]) -> datetime | None:
         """Tell the earliest `steady_since` among the records in some states."""
 
+    def ingested(self, since: datetime, before: datetime, slot: timedelta) -> Mapping[datetime, Amount]:
+        """Sum up what was ingested from one time to another, by the begin of each slot since 1970.
+
+        What the repository had already is left out, and what was changed since.
+        """
+
+    def whole_visits(self, visits: Collection[int]) -> Sequence[FileRecord]:
+        """Get all records of some visits."""
+
+    def complete(self, visits: Collection[int], now: datetime) -> Collection[int]:
+        """Remember for ever that some visits are complete; say of which of them that is new."""
+
+    def newest_night(self, until: date) -> date | None:
+        """Tell the last night, up to one, of which there are raws."""
+
+    def of_night(self, night: date, visits: int) -> Sequence[FileRecord]:
+        """Get all records of so many visits, the newest of those of which any file is of a night."""
+
     def marks(self) -> Mapping[Path, FolderMark]:
         """Get the remembered folders."""
 
-    def mark(self, mark: FolderMark) -> None:
-        """Remember a folder."""
+    def mark(self, marks: Collection[FolderMark]) -> None:
+        """Remember folders."""
 
     def forget(self, folders: Collection[Path]) -> None:
         """Forget remembered folders, so that the next scan lists them again."""
@@ -388,6 +507,39 @@ class Notifier(Protocol):
 
     def stopping(self) -> None:
         """Say that the service is going down."""
+
+
+class DiskRooms(Protocol):
+    """The disks that the daemon writes to."""
+
+    def room(self) -> Sequence[DiskRoom]:
+        """Tell how much room there is on each, without waiting for one that does not answer."""
+
+
+class BoardSink(Protocol):
+    """Where people look in the morning."""
+
+    def write(self, page: str) -> None:
+        """Replace the night board as a whole.
+
+        Raises
+        ------
+        TryLater
+            If it cannot be written.
+        """
+
+
+class MetricsSink(Protocol):
+    """Where programs look."""
+
+    def write(self, status: Status, figures: Figures) -> None:
+        """Replace the metrics as a whole.
+
+        Raises
+        ------
+        TryLater
+            If they cannot be written.
+        """
 
 
 class StatusSink(Protocol):

@@ -1,51 +1,81 @@
 """Hints and scans in, records of what is new, changed or complete out."""
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
 
 import structlog
 
-from pfs_ingestd.errors import IngestdError, Outage, TryLater
+from pfs_ingestd.errors import IngestdError, Outage, Rejected, TryLater
 from pfs_ingestd.ingester import ReadFile, blamed
 from pfs_ingestd.journal import Change, Journal
-from pfs_ingestd.policy import Patience, judged, noticed
-from pfs_ingestd.ports import Clock, Folder, Headers, Hint, Inbox, Listing
+from pfs_ingestd.policy import Patience, described, judged, noticed
+from pfs_ingestd.ports import Clock, Folder, FolderMark, Headers, Hint, Inbox, Listing, Repository
 from pfs_ingestd.records import FileRecord, Sighting, State, path_text
+from pfs_ingestd.rounds import Rounds
 from pfs_ingestd.status import ScanCost
 
 __all__ = ["Scanner"]
 
+SLICE = timedelta(seconds=0.1)
+"""How long a scan may go on in one tick: hints and batches have their turn in between."""
 
-class Round(NamedTuple):
-    """Which files are looked at again, and how often.
+BACKLOG = 100
+"""After so many new files in one scan the repository is asked which of them it has: before that, reading them
+takes less time than the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A path to be looked at, a mark to be remembered after that, or neither.
 
     Parameters
     ----------
-    states : `frozenset` [`State`]
-        Those in one of these states
-    age : `~datetime.timedelta` or `None`
-        that arrived no longer ago than this.
-    every : `~datetime.timedelta`
-        From the beginning of one round to that of the next.
+    path : `~pathlib.Path` or `None`
+        The path.
+    fresh : `bool`
+        Whether the inbox had no record of it a moment ago.
+    mark : `FolderMark` or `None`
+        The mark.
     """
 
-    states: frozenset[State]
-    age: timedelta | None
-    every: timedelta
+    path: Path | None = None
+    fresh: bool = False
+    mark: FolderMark | None = None
 
-
-# Writers have been seen to come back to a file minutes after it was closed, repair tools a day later. All of
-# it must stay far below the few hundred files a second that a file server can tell of.
-ROUNDS = (
-    Round(frozenset({State.REJECTED, State.SKIPPED}), None, timedelta(seconds=10)),
-    Round(frozenset({State.INGESTED}), timedelta(minutes=15), timedelta(seconds=10)),
-    Round(frozenset({State.INGESTED}), timedelta(days=2), timedelta(hours=1)),
-)
 
 _log = structlog.get_logger()
+
+
+@dataclass
+class _Scan:
+    """A scan that is under way.
+
+    Parameters
+    ----------
+    begun : `~datetime.datetime`
+        When it began.
+    steps : `~collections.abc.Iterator`
+        What is still to be done.
+    folders, new : `int`
+        How many folders were listed, and how many new files found.
+    unanswered : `set` [`~pathlib.Path`]
+        Folders in which a file could not be looked at: they are listed again.
+    asks : `bool`
+        Whether the repository is worth asking.
+    outage : `Outage` or `None`
+        Why a root could not be read.
+    """
+
+    begun: datetime
+    steps: Iterator[_Step] = field(default_factory=lambda: iter(()))
+    folders: int = 0
+    new: int = 0
+    unanswered: set[Path] = field(default_factory=set)
+    asks: bool = True
+    outage: Outage | None = None
 
 
 class Scanner:
@@ -61,6 +91,8 @@ class Scanner:
         What is known of them.
     journal : `Journal`
         Where what is found is written.
+    repository : `Repository`
+        Asked which files of a backlog it has already.
     clock : `Clock`
         The time.
     patience : `Patience`
@@ -79,6 +111,7 @@ class Scanner:
         headers: Headers,
         inbox: Inbox,
         journal: Journal,
+        repository: Repository,
         clock: Clock,
         patience: Patience,
     ) -> None:
@@ -86,20 +119,18 @@ class Scanner:
         self._headers = headers
         self._inbox = inbox
         self._journal = journal
+        self._repository = repository
         self._clock = clock
         self._patience = patience
-        self._listings: Iterator[Listing] | None = None
-        self._begun = clock.now()
-        self._folders = 0
+        self._rounds = Rounds(inbox, clock)
+        self._scan: _Scan | None = None
         self._outage: Outage | None = None
-        self._rounds: list[Iterator[FileRecord] | None] = [None] * len(ROUNDS)
-        self._round_due = [clock.now() + each.every for each in ROUNDS]
         self.last_scan: ScanCost | None = None
 
     @property
     def scanning(self) -> bool:
         """Whether a scan has begun that has not come to its end."""
-        return self._listings is not None
+        return self._scan is not None
 
     @property
     def obstructed(self) -> bool:
@@ -114,24 +145,19 @@ class Scanner:
 
     def begin(self) -> None:
         """Begin a scan of all watched folders; one that is under way is begun anew."""
-        self._listings = self._folder.scan(self._inbox.marks())
-        self._begun = self._clock.now()
-        self._folders = 0
+        self._scan = scan = _Scan(self._clock.now())
+        scan.steps = self._steps(scan)
 
     def advance(self, files: int) -> None:
-        """Go on with the scan, for about so many new files."""
-        found = 0
-        while self._listings is not None and found < files:
-            try:
-                listing = next(self._listings, None)
-            except Outage as error:
-                self._end(error)
-                return
-            if listing is None:
-                self._end(None)
-            else:
-                self._folders += 1
-                found += self._compare(listing)
+        """Go on with the scan for a while, or for so many files that are new or missing."""
+        if self._scan is None:
+            return
+        try:
+            self._advance(self._scan, files)
+        except BaseException:
+            # What was seen in this slice may not be written down: only another scan comes to it again.
+            self._scan = None
+            raise
 
     def hinted(self, hints: Sequence[Hint]) -> None:
         """Look at the paths that something happened to."""
@@ -142,32 +168,14 @@ class Scanner:
         self._look(closed)
 
     def recheck(self, limit: int) -> None:
-        """Look again at files that nothing tells of when they are rewritten in place.
-
-        What was ingested may be written again by those whose file it is, what was rejected is mended by
-        somebody. `ROUNDS` says which files are looked at how often; what was ingested longer ago is left to
-        an audit.
+        """Look again at files that nothing tells of when they are rewritten in place; see `Rounds`.
 
         Parameters
         ----------
         limit : `int`
             How many files to look at.
         """
-        paths = itertools.chain.from_iterable(self._round(number) for number in range(len(ROUNDS)))
-        self._look(dict.fromkeys(itertools.islice(paths, limit), False))
-
-    def _round(self, number: int) -> Iterator[Path]:
-        """Go on with a round where it was left, or begin it anew once it is over and the time has come."""
-        states, age, every = ROUNDS[number]
-        now = self._clock.now()
-        if self._rounds[number] is None and now >= self._round_due[number]:
-            self._round_due[number] = now + every
-            self._rounds[number] = self._inbox.in_state(states, since=now - age if age else None)
-        for record in self._rounds[number] or ():
-            # An archive does not change, and is too large to look at.
-            if record.live or record.state is not State.INGESTED:
-                yield record.path
-        self._rounds[number] = None
+        self._look(dict.fromkeys(self._rounds.paths(limit), False))
 
     def settle(self, limit: int) -> Mapping[Path, ReadFile]:
         """Read the seen files that are at rest; those that are complete become ready.
@@ -200,61 +208,125 @@ class Scanner:
             if isinstance(answer, IngestdError):
                 changes.append((record, self._judged(record, blamed(self._folder, record.path, answer))))
             else:
-                changes.append((record, self._judged(record, None)))
+                changes.append((record, described(self._judged(record, None), answer)))
                 complete[record.path] = ReadFile(sighting, answer)
         self._journal.move(changes)
         return complete
 
-    def _end(self, outage: Outage | None) -> None:
-        """End the scan, which could not read every root if there was an outage; tell of that once."""
-        self._listings = None
+    def _advance(self, scan: _Scan, files: int) -> None:
+        seen: dict[Path, Sighting | None] = {}
+        fresh: set[Path] = set()
+        marks: list[FolderMark] = []
+        ended = False
+        begun = self._clock.now()
+        for step in scan.steps:
+            if step.mark:
+                marks.append(step.mark)
+            elif step.path and not self._sight(step.path, seen):
+                scan.unanswered.add(step.path.parent)
+            if step.path and step.fresh:
+                fresh.add(step.path)
+            # A clock that is set back ends the slice, too.
+            if len(seen) >= files or not timedelta(0) <= self._clock.now() - begun < SLICE:
+                break
+        else:
+            ended = True
+        self._notice(seen, fresh=fresh, stored=self._stored(scan, seen))
+        self._journal.mark([mark for mark in marks if mark.folder not in scan.unanswered])
+        scan.folders += len(marks)
+        if ended:
+            self._end(scan)
+
+    def _listings(self, scan: _Scan) -> Iterator[Listing | None]:
+        try:
+            yield from self._folder.scan(self._journal.marks())
+        except Outage as error:
+            scan.outage = error
+
+    def _steps(self, scan: _Scan) -> Iterator[_Step]:
+        """Go through the paths of each listing that are new or missing, and then give its mark."""
+        for listing in self._listings(scan):
+            if listing is None:
+                yield _Step()
+                continue
+            folder = listing.mark.folder
+            known = self._inbox.names(folder)
+            absent = {State.GONE, State.INGESTED, State.INGESTING}
+            new = {name for name in listing.names if known.get(name, State.GONE) is State.GONE}
+            missing = {name for name in known.keys() - listing.names if known[name] not in absent}
+            for name in sorted(new | missing):
+                yield _Step(folder / name, fresh=name not in known)
+            yield _Step(mark=listing.mark)
+
+    def _stored(self, scan: _Scan, seen: Mapping[Path, Sighting | None]) -> Mapping[Path, str]:
+        """Ask the repository which files of a backlog it has, as long as it answers; the others are read."""
+        sightings = [sighting for sighting in seen.values() if sighting]
+        scan.new += len(sightings)
+        if not sightings or not scan.asks or scan.new <= BACKLOG:
+            return {}
+        try:
+            return self._repository.stored(sightings)
+        except (Outage, TryLater, Rejected) as error:
+            scan.asks = False
+            _log.warning("scan.slowed", code=error.code, error=str(error))
+            return {}
+
+    def _end(self, scan: _Scan) -> None:
+        """End the scan; tell once of roots that it could not read."""
+        self._scan = None
+        self._journal.forget(self._folder.missing())
         now = self._clock.now()
-        seconds = (now - self._begun).total_seconds()
-        self.last_scan = ScanCost(at=now, seconds=seconds, folders=self._folders)
-        if outage and str(outage) != str(self._outage):
-            _log.error("scan.failed", code=outage.code, error=str(outage))
-        elif self._outage and not outage:
+        seconds = (now - scan.begun).total_seconds()
+        unread = frozenset(self._folder.problems())
+        self.last_scan = ScanCost(at=now, seconds=seconds, folders=scan.folders, unread=unread)
+        if scan.outage and str(scan.outage) != str(self._outage):
+            _log.error("scan.failed", code=scan.outage.code, error=str(scan.outage))
+        elif self._outage and not scan.outage:
             _log.info("scan.recovered")
-        self._outage = outage
+        self._outage = scan.outage
 
-    def _compare(self, listing: Listing) -> int:
-        """Look at the names that are new in a folder, and at those that are missing; count the new files."""
-        folder = listing.mark.folder
-        known = self._inbox.names(folder)
-        absent = {State.GONE, State.INGESTED, State.INGESTING}
-        new = {name for name in listing.names if known.get(name, State.GONE) is State.GONE}
-        missing = {name for name in known.keys() - listing.names if known[name] not in absent}
-        if self._look({folder / name: False for name in sorted(new | missing)}):
-            self._inbox.mark(listing.mark)
-        return len(new)
+    def _look(self, paths: Mapping[Path, bool]) -> None:
+        """Look at paths, each with whether its writer is done."""
+        seen: dict[Path, Sighting | None] = {}
+        for path in paths:
+            self._sight(path, seen)
+        self._notice(seen, closed={path for path, closed in paths.items() if closed})
 
-    def _look(self, paths: Mapping[Path, bool]) -> bool:
-        """Look at paths, each with whether its writer is done; say whether every look was answered."""
-        if not paths:
-            return True
-        records = self._inbox.find(paths.keys())
+    def _sight(self, path: Path, seen: dict[Path, Sighting | None]) -> bool:
+        """Look at a path, and note what was seen there; say whether there was an answer."""
+        try:
+            seen[path] = self._folder.look(path)
+        except Outage:
+            return False  # the scan tells of folders, once for all that is in them
+        except TryLater as error:
+            _log.warning("look.failed", path=path_text(path), code=error.code, error=str(error))
+            return False
+        return True
+
+    def _notice(
+        self,
+        seen: Mapping[Path, Sighting | None],
+        *,
+        closed: Collection[Path] = frozenset(),
+        fresh: Collection[Path] = frozenset(),
+        stored: Mapping[Path, str] = MappingProxyType({}),
+    ) -> None:
+        """Write down what follows from what was seen."""
+        known = seen.keys() - fresh
+        records = self._inbox.find(known) if known else {}
         found: list[FileRecord] = []
         changes: list[Change] = []
-        unanswered = 0
-        for path, closed in paths.items():
-            try:
-                sighting = self._folder.look(path)
-            except Outage:
-                unanswered += 1  # the scan tells of folders, once for all that is in them
-                continue
-            except TryLater as error:
-                unanswered += 1
-                _log.warning("look.failed", path=path_text(path), code=error.code, error=str(error))
-                continue
+        for path, sighting in seen.items():
             old = records.get(path)
-            new = self._noticed(old, sighting, closed=closed)
+            new = self._noticed(old, sighting, closed=path in closed)
+            if new and new.state is State.SEEN and path in stored:
+                new = new.found(stored[path], self._clock.now())
             if old and new:
                 changes.append((old, new))
             elif new:
                 found.append(new)
         self._journal.enter(found)
         self._journal.move(changes)
-        return not unanswered
 
     def _noticed(
         self, record: FileRecord | None, sighting: Sighting | None, *, closed: bool

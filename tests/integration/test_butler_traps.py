@@ -1,5 +1,6 @@
 """What Butler does that could cost a file, and how each of it is walked around."""
 
+import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -9,6 +10,7 @@ import sqlalchemy
 from lsst.daf.butler.direct_butler import DirectButler
 from sqlalchemy.engine.default import DefaultDialect
 
+from pfs_ingestd.adapters.repository.artifacts import Durability
 from pfs_ingestd.adapters.repository.batch import Batch
 from pfs_ingestd.errors import IngestdError, TryLater
 from pfs_ingestd.ports import Stored
@@ -86,11 +88,19 @@ def test_f32_a_loser_that_fails_does_not_undo_the_winner(root, source, opened, m
     exposures = [an_exposure(12)]
     rival, repository = opened("copy"), opened(transfer)
     content = source.read_bytes()
-    _in_between(monkeypatch, lambda: rival.ingest(exposures, [raw_dataset(source)]))
-    gone = raw_dataset(source.with_name("gone.fits"), 12, "b", 1)
+    other = raw_dataset(ccd_file(source.with_name("b.fits"), 12, "b"), 12, "b")
+
+    def fail(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def win():
+        rival.ingest(exposures, [raw_dataset(source)])
+        monkeypatch.setattr(Durability, "settle", fail)
+
+    _in_between(monkeypatch, win)
 
     with pytest.raises(TryLater):
-        repository.ingest(exposures, [raw_dataset(source), gone])
+        repository.ingest(exposures, [raw_dataset(source), other])
 
     assert count(root) == ONE
     assert Path(root, ARTIFACT).read_bytes() == content
@@ -197,7 +207,7 @@ def test_what_is_committed_survives_a_power_cut(root, source, opened, monkeypatc
 
     def note_fsync(descriptor):
         fsync(descriptor)
-        order.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        order.append(os.fstat(descriptor).st_ino)
 
     def note_commit(dialect, connection):
         commit(dialect, connection)
@@ -208,8 +218,9 @@ def test_what_is_committed_survives_a_power_cut(root, source, opened, monkeypatc
     repository.ingest([an_exposure(12)], [raw_dataset(source)])
 
     artifact = Path(root, ARTIFACT)
-    folders = [folder for folder in artifact.parents if folder.is_relative_to(root)]
+    names = [path for path in (artifact, *artifact.parents) if path.is_relative_to(root)]
+    made = {path.stat().st_ino for path in (names if with_contents else names[1:])}
     last = len(order) - 1 - order[::-1].index("commit")
-    assert {*folders, *([artifact] if with_contents else [])} == set(order[:last]) - {"commit"}
+    assert made == set(order[:last]) - {"commit"}
     assert order[last + 1 :] == []
     assert count(root) != NOTHING

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pfs_ingestd.adapters.folder import SETTLING, WatchedFolder
+from pfs_ingestd.adapters.folder import LONG_AGO, SETTLING, WatchedFolder
 from pfs_ingestd.errors import Code, Outage, TryLater
 from pfs_ingestd.pfs.names import parse
 from pfs_ingestd.ports import FolderMark
@@ -39,11 +39,16 @@ class Watch:
 
     def scan(self) -> dict[Path, set[str]]:
         found = {}
-        for listing in self.folder.scan(self.marks):
+        for listing in filter(None, self.folder.scan(self.marks)):
             assert listing.mark.folder not in found
             self.marks[listing.mark.folder] = listing.mark
             found[listing.mark.folder] = set(listing.names)
+        self.forget_missing()
         return found
+
+    def forget_missing(self) -> None:
+        for folder in self.folder.missing():
+            del self.marks[folder]
 
     def settle(self) -> None:
         self.scan()
@@ -157,10 +162,20 @@ def test_folder_is_listed_until_its_time_has_stood_still(watch):
     listings = []
     for time in times:
         watch.stopwatch.seconds = start + time
-        listings.append([listing.mark.settled for listing in watch.folder.scan(watch.marks)])
+        found = watch.folder.scan(watch.marks)
+        listings.append([listing.mark.settled for listing in filter(None, found)])
         watch.scan()
 
     assert listings == [[False], [False], [False], [True], []]
+
+
+@pytest.mark.parametrize("age", [LONG_AGO - 1, LONG_AGO])
+def test_a_folder_of_an_archive_is_listed_once(root, age):
+    """What was last changed long ago has stood still at first sight, though its time may be set back."""
+    put(root / RAW)
+    os.utime(root, (0, 0))
+    watch = Watch({root: BOTH}, now=lambda: root.stat().st_ctime + age)
+    assert [watch.scan(), watch.scan()] == [{root: {RAW}}, {} if age >= LONG_AGO else {root: {RAW}}]
 
 
 def test_change_makes_a_folder_unsettled(root, watch):
@@ -312,7 +327,7 @@ def test_names_are_not_read_where_nothing_changed(root, watch):
     watch.settle()
     folder = WatchedFolder({root: BOTH}, parse=pytest.fail, monotonic=watch.stopwatch)
 
-    assert list(folder.scan(watch.marks)) == []
+    assert list(folder.scan(watch.marks)) == [None]
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
@@ -347,7 +362,8 @@ def test_missing_root_is_an_outage_after_the_others(root, tmp_path):
     found = []
 
     with pytest.raises(Outage, match="other cannot be read: No such file or directory"):
-        found.extend(listing.mark.folder for listing in watch.folder.scan(watch.marks))
+        found.extend(listing.mark.folder for listing in filter(None, watch.folder.scan(watch.marks)))
+    watch.forget_missing()
     (tmp_path / "away").rename(other)
 
     assert found == [root]

@@ -437,25 +437,33 @@ class _Meddled:
 class TestMeddling:
     """A file that is not what it was, at any moment between being seen and being stored."""
 
+    @pytest.mark.parametrize("copied", [False, True])
     @pytest.mark.parametrize("damage", DAMAGE)
-    def test_f20_a_file_that_is_meddled_with_is_not_ingested_wrong(self, tmp_path, originals, damage):
+    def test_f20_a_file_that_is_meddled_with_is_not_ingested_wrong(self, tmp_path, originals, damage, copied):
         """Before whatever step a file goes away or becomes another, it ends as what it is by then."""
+        copies = tmp_path / "copies"
+        copies.mkdir()
         steps = []
-        while "ingest" not in steps:
+        while steps.count("ingest") < (2 if copied else 1):
             path = tmp_path / str(len(steps)) / CCD
             path.parent.mkdir()
             path.write_bytes(originals[CCD].content)
             meddler = Meddler(lambda path=path: damage(path))
-            station = Station(path.parent, around=meddler.around)
+            station = Station(path.parent, around=meddler.around, copies=copies if copied else None)
             station.tick(Hint(path, closed=False))
             meddler.calls = len(steps) + 1
             station.tick(after=PATIENCE.settle)
+            if copied:
+                station.tick()
             steps.append(meddler.last)
             station.settle()
             record = station.record(path)
             assert (record.state, station.repository.kept) == (ENDS[damage], {}), (damage, steps)
 
-        assert steps == ["look", "read", "read", "designs", "look", "exposure", "ingest"]
+        ingest = ["read", "designs", "look", "exposure", "ingest"]
+        copy = ["begin", "room", "problems", "read", "finished", *ingest]
+        assert steps == ["look", "read", "finished", "room", *ingest, *(copy if copied else [])]
+        assert list(copies.iterdir()) == []
 
     @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
     @pytest.mark.parametrize("function", ["lstat", "open"])

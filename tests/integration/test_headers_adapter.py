@@ -3,6 +3,7 @@
 import errno
 import os
 from contextlib import closing
+from datetime import date
 from pathlib import Path, PosixPath
 
 import numpy as np
@@ -127,6 +128,7 @@ def test_a_ccd_file_is_read(tmp_path):
         pfs_design_id=DESIGN,
         dither=123,
         cards={"MJD-STR": 60263.25, "EXPTIME": 900.0, "OBJECT": "M31"},
+        night=date(2023, 11, 15),
     )
 
 

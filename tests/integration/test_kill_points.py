@@ -8,10 +8,13 @@ SHARES = 2
 
 
 @pytest.mark.parametrize("share", range(SHARES))
-@pytest.mark.parametrize("transfer", ["link", "copy", "move"])
-def test_f21_f22_f24_a_death_at_any_point_costs_nothing(transfer, share):
-    """Wherever the daemon dies, the next one stores each file once; nothing is stuck or left lying about."""
-    report = inflict(transfer, share=(share, SHARES))
+@pytest.mark.parametrize(("transfer", "beside"), [("link", False), ("copy", True), ("move", True)])
+def test_f21_f22_f24_a_death_at_any_point_costs_nothing(transfer, beside, share):
+    """Wherever the daemon dies, the next one stores each file once; nothing is stuck or left lying about.
+
+    So it is with files that are stored at once, and with those that are copied beside the loop before.
+    """
+    report = inflict(transfer, beside=beside, share=(share, SHARES))
 
     assert report.damage == []
     assert report.deaths > 20

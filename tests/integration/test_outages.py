@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from fakes import FakeClock
 from pfs_ingestd.adapters.repository import ButlerRepository, create_repository
 from pfs_ingestd.adapters.repository.artifacts import Durability
+from pfs_ingestd.adapters.repository.copier import Lane
 from pfs_ingestd.config import problems
 from pfs_ingestd.desk import select_files
 from pfs_ingestd.errors import Code, Fatal
@@ -185,7 +186,7 @@ def failing_disk(_, monkeypatch):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as broken:
-        broken.setattr("shutil.copy", refuse)
+        broken.setattr("os.copy_file_range", refuse)
         broken.setattr("tempfile.TemporaryFile", refuse)
         yield
 
@@ -249,6 +250,52 @@ def test_f44_an_outage_of_the_repository_is_waited_for(site, clock, weather, mon
     assert wanted(before, night) == stored(site.repository)
     outages = [(log["event"], log["code"]) for log in logs if log["event"].startswith("outage.")]
     assert outages == [("outage.began", WEATHER[weather]), ("outage.ended", WEATHER[weather])]
+
+
+@pytest.mark.parametrize("weather", [full_disk, failing_disk], indirect=True)
+def test_f44_an_outage_ends_the_copies_beside_the_loop(site, clock, weather, monkeypatch):
+    """When copies fail because the disk does, no file is charged, and all arrive when it is well again."""
+    monkeypatch.setattr("pfs_ingestd.wiring.INLINE_BYTES", 0)
+    monkeypatch.setattr(Lane, "put", lambda lane, task, **_: lane.run(task))
+    site.configure(ingest={"transfer": "copy"})
+    with watch(site, clock) as watching, capture_logs() as logs:
+        with weather(site, monkeypatch):
+            night = write(site.data, visits=2)
+            watching.ticks(30)
+            state, during = watching.told()[0], watching.charged()
+            left = list(site.repository.glob(".pfs-ingestd-*"))
+        watching.ticks(2 * PROBE.total_seconds())
+        after = watching.charged(), site.counts()
+
+    assert (state, during <= {0, 1}, left) == ("degraded", True, [])
+    assert after == ({1}, counted(ingested=7, waiting=1))
+    assert wanted(night) == stored(site.repository)
+    outages = [(log["event"], log["code"]) for log in logs if log["event"].startswith("outage.")]
+    assert outages == [("outage.began", WEATHER[weather]), ("outage.ended", WEATHER[weather])]
+
+
+@pytest.mark.parametrize("transfer", ["copy", "move"])
+def test_files_copied_beside_the_loop_are_stored(site, monkeypatch, transfer):
+    """With copies on threads of their own a night is stored as it is without, and nothing is left of them."""
+    link = os.link
+
+    def refuse_raws(source, *args, **kwargs):
+        if "PFS" in Path(source).name:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        link(source, *args, **kwargs)
+
+    monkeypatch.setattr("pfs_ingestd.wiring.INLINE_BYTES", 0)
+    monkeypatch.setattr(os, "link", refuse_raws)
+    site.configure(ingest={"transfer": transfer}, watch={"settle": "0s"})
+    night, same = write(site.data, visits=2), write(site.folder / "same", visits=2)
+    with service(site.config, {}, once=True) as daemon, capture_logs() as logs:
+        code = daemon.run(once=True)
+
+    assert (code, site.counts()) == (0, counted(ingested=7, waiting=1))
+    assert wanted(same) == stored(site.repository)
+    copies = [log["path"] for log in logs if log["event"] == "copy.ended"]
+    assert {str(path) for path in night.raws} <= set(copies)
+    assert list(site.repository.glob(".pfs-ingestd-*")) == []
 
 
 def test_f45_a_backend_that_is_killed_in_mid_ingest_costs_nothing(site, clock, server, monkeypatch):

@@ -1,7 +1,7 @@
 """Several processes that ingest the same files into one repository, on SQLite and on PostgreSQL."""
 
 import multiprocessing
-import shutil
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,8 +12,10 @@ import psycopg2
 import pytest
 from lsst.daf.butler import Butler
 
-from pfs_ingestd.adapters.repository import create_repository, open_repository
-from pfs_ingestd.errors import Code, Outage
+from pfs_ingestd.adapters.repository import RepositoryBroom, create_repository, open_repository
+from pfs_ingestd.adapters.repository.strays import stamp
+from pfs_ingestd.audit.findings import Stray
+from pfs_ingestd.errors import Code, Outage, TryLater
 from pfs_ingestd.ports import Stored
 from postgres import postgres_server
 from repository_files import (
@@ -98,7 +100,7 @@ def waits_for_a_lock(url):
 def test_a_rollback_never_removes_what_another_stored(tmp_path, server, monkeypatch):
     """Whoever comes second to a dataset of a known exposure waits until it can see what the first has done.
 
-    It comes while the first has inserted its rows and is copying its file: the moment in which it would find
+    It comes while the first has inserted its rows and is moving its copy: the moment in which it would find
     nothing, store the file once more, fail at the rows, and remove the file while rolling back.
     """
     url = server.new_database()
@@ -107,16 +109,16 @@ def test_a_rollback_never_removes_what_another_stored(tmp_path, server, monkeypa
     datasets = [raw_dataset(ccd_file(tmp_path / "a.fits"))]
     first.ingest([an_exposure(12)], [])
     second.designs([12])
-    copy, futures = shutil.copy, []
+    rename, futures = os.rename, []
 
-    def copy_while_another_comes(*args):
+    def rename_while_another_comes(*args):
         if not futures:
             futures.append(pool.submit(second.ingest, [], datasets))
             while not waits_for_a_lock(url) and not futures[0].done():
                 time.sleep(0.01)
-        return copy(*args)
+        rename(*args)
 
-    monkeypatch.setattr(shutil, "copy", copy_while_another_comes)
+    monkeypatch.setattr(os, "rename", rename_while_another_comes)
     with ThreadPoolExecutor(1) as pool:
         (stored,) = first.ingest([], datasets)
         (found,) = futures[0].result()
@@ -172,3 +174,20 @@ def test_a_server_that_stops_is_an_outage(tmp_path):
         repository.probe()
         assert results(repository.ingest([an_exposure(12)], datasets)) == [Stored.STORED]
         repository.close()
+
+
+def test_a_stray_is_removed_where_its_visit_can_be_kept_from_others(tmp_path, server):
+    """On PostgreSQL an exposure is locked; what would be of one that is not there may be in the making."""
+    root = on_postgresql(tmp_path, server.new_database())
+    with closing(open_repository(root, transfer="copy", runs={}, instrument="PFS")) as repository:
+        repository.ingest([an_exposure(12)], [])
+    strays = {}
+    for visit in (12, 13):
+        source = ccd_file(tmp_path / f"{visit}.fits", visit)
+        place = ccd_file(Path(root, f"{visit}.fits"), visit)
+        strays[visit] = Stray(path=place, stamp=stamp(place.stat()), visit=visit), source
+    with closing(RepositoryBroom(root, runs={}, instrument="PFS")) as broom:
+        broom.remove(*strays[12])
+        with pytest.raises(TryLater):
+            broom.remove(*strays[13])
+    assert [stray.path.exists() for stray, _ in strays.values()] == [False, True]

@@ -291,8 +291,8 @@ def test_the_same_exposure_from_two_processes_is_no_race(root, incoming, opened)
     assert count(root) == ((1, 1, 1), 1)
 
 
-def test_a_known_dataset_is_never_passed_to_butler(root, incoming, opened):
-    """Butler refuses a known dataset, and its older releases delete the artifact: it is not asked."""
+def test_a_dataset_that_somebody_else_ingests_again_is_whole_in_the_end(root, incoming, opened):
+    """Butler refuses a known dataset, and its older releases delete the artifact: it is put back."""
     repository = opened()
     source = ccd_file(incoming / "a.fits")
     repository.ingest([an_exposure(12)], [raw_dataset(source)])
@@ -301,4 +301,9 @@ def test_a_known_dataset_is_never_passed_to_butler(root, incoming, opened):
         with pytest.raises(ConflictingDefinitionError):
             butler.ingest(FileDataset(str(source), ref), transfer="copy")
 
-    assert results(repository.ingest([], [raw_dataset(source)])) == [Stored.ALREADY_THERE]
+    left = Path(root, ARTIFACT).exists()
+
+    outcomes = repository.ingest([], [raw_dataset(source)])
+
+    assert results(outcomes) == [Stored.ALREADY_THERE if left else Stored.STORED]
+    assert Path(root, ARTIFACT).read_bytes() == source.read_bytes()

@@ -1,11 +1,13 @@
 """Copies that are not whole yet: where they lie, and who removes them."""
 
 import fcntl
-import shutil
 from pathlib import Path
 
 import pytest
 
+from pfs_ingestd.adapters.repository import transfers
+from pfs_ingestd.adapters.repository.copying import copy_file
+from pfs_ingestd.adapters.repository.staging import Staging
 from pfs_ingestd.errors import TryLater
 from repository_files import an_exposure, ccd_file, count, raw_dataset
 
@@ -48,6 +50,21 @@ def test_what_a_live_process_is_copying_is_left_alone(root, opened):
         assert before == sorted(folder.iterdir())
 
 
+def test_a_staging_folder_is_there_while_it_is_needed(root, opened):
+    """It is made with the first name, held against those who sweep, and gone with all that is in it."""
+    before = set(Path(root).iterdir())
+    staging = Staging(Path(root))
+    assert set(Path(root).iterdir()) == before
+
+    for _ in range(2):
+        copy = staging.name(Path("/a/b.fits"))
+        copy.touch()
+        opened().close()
+        assert copy.exists()
+        staging.close()
+        assert set(Path(root).iterdir()) == before
+
+
 def test_what_is_not_ours_is_left_alone(root, opened):
     """Hidden folders and half-copied files of others stay where they are."""
     others = [_folder(root, ".snapshot"), _folder(root, "pfs-ingestd-12345678")]
@@ -58,18 +75,18 @@ def test_what_is_not_ours_is_left_alone(root, opened):
 
 def test_a_copy_gets_its_name_when_it_is_whole(root, opened, tmp_path, monkeypatch):
     """Nothing that Butler is given to copy lies under a name of the datastore while it is written."""
-    target = {}
-    copy = shutil.copy
+    places = []
 
-    def note(source, place):
-        target["folder"] = Path(place).parent
-        copy(source, place)
+    def note(source, place, **options):
+        places.append(place)
+        copy_file(source, place, **options)
 
-    monkeypatch.setattr("shutil.copy", note)
+    monkeypatch.setattr(transfers, "copy_file", note)
     opened("copy").ingest([an_exposure(12)], [raw_dataset(ccd_file(tmp_path / "a.fits"))])
 
-    assert target["folder"].parent == Path(root)
-    assert target["folder"].name.startswith(".pfs-ingestd-")
+    (place,) = places
+    assert place.parent.parent == Path(root)
+    assert place.parent.name.startswith(".pfs-ingestd-")
     assert CONTENTS | {"PFS"} == {path.name for path in Path(root).iterdir()}
 
 

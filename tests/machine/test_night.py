@@ -25,7 +25,10 @@ HICCUP = TryLater(Code.STORE_FAILED, "hiccup")
 
 
 class Night(RuleBasedStateMachine):
-    """Files arrive, grow, are bad, go away; events get lost; the repository goes away; the process dies."""
+    """Files arrive, grow, are bad, go away; events get lost; the repository goes away; the process dies.
+
+    Files are copied beside the loop or not, and copies last.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,6 +107,26 @@ class Night(RuleBasedStateMachine):
         if error:
             self.rig.repository.refused[path] = error
 
+    @rule(copying=st.booleans())
+    def copies_are_needed(self, copying):
+        self.rig.repository.inline_bytes = 0 if copying else None
+
+    @rule(held=st.booleans())
+    def copies_last(self, held):
+        self.rig.copier.held = held
+
+    @rule(full=st.booleans())
+    def lanes_fill(self, full):
+        self.rig.copier.largest = 0 if full else None
+
+    @rule(data=st.data(), error=st.sampled_from([OUTAGE, HICCUP, None]))
+    @precondition(lambda self: self.rig.folder.files)
+    def copy_fails(self, data, error):
+        path = data.draw(st.sampled_from(sorted(self.rig.folder.files)))
+        self.rig.copier.failing.pop(path, None)
+        if error:
+            self.rig.copier.failing[path] = error
+
     @rule(calls=st.integers(0, 40), after=st.booleans())
     def doom(self, calls, after):
         self.rig.doom.calls, self.rig.doom.after = calls, after
@@ -118,6 +141,11 @@ class Night(RuleBasedStateMachine):
         assert {r.dataset_id for r in self.rig.records() if r.state is State.INGESTED} <= stored
 
     @invariant()
+    def what_is_being_copied_is_claimed(self):
+        claimed = {record.path for record in self.rig.records() if record.state is State.INGESTING}
+        assert {sighting.path for sighting in self.rig.copier.under_way} <= claimed
+
+    @invariant()
     def only_whole_and_good_files_are_stored(self):
         for artifact in self.rig.repository.artifacts.values():
             assert artifact.size == artifact.content.size
@@ -128,6 +156,8 @@ class Night(RuleBasedStateMachine):
         self.rig.doom.calls = -1
         self.rig.repository.outage = None
         self.rig.repository.refused.clear()
+        self.rig.copier.failing.clear()
+        self.rig.copier.held, self.rig.copier.largest = False, None
         self.rig.settle(until=timedelta(hours=1))
         artifacts = self.rig.repository.artifacts
         on_disk = {path: self.rig.states()[path] for path in self.rig.folder.files}

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -22,6 +23,7 @@ from system.service import FEW_CAMERAS, Site, burst, pfs_ingestd, stored, wanted
 
 __all__ = ["main"]
 
+COPIES = {"copy", "move"}
 TRANSFERS = ("link", "hardlink", "symlink", "relsymlink", "copy", "move", "direct")
 LONGEST_LIFE = 0.7
 """Seconds after its first word until a daemon is killed, at most; it needs less for what has arrived."""
@@ -83,6 +85,14 @@ def flood(files: int) -> Report:
     return report
 
 
+def deaths(transfer: str, *, every: bool) -> Iterator[tuple[str, Report]]:
+    """Let daemons die between system calls; where files are copied, also while they are copied beside."""
+    for beside in (False, True) if transfer in COPIES else (False,):
+        damage = "death at a system call, copies beside" if beside else "death at a system call"
+        yield damage, inflict(transfer, beside=beside, every=every)
+        yield f"{damage}, inbox lost", inflict(transfer, beside=beside, lose_inbox=True, every=every)
+
+
 def main() -> int:
     """Do all of it, and print a table."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -100,8 +110,7 @@ def main() -> int:
     complaints = [*flooded.damage]
     for transfer in options.transfer:
         for damage, report in (
-            ("death at a system call", inflict(transfer, every=not options.changes)),
-            ("the same, inbox lost", inflict(transfer, lose_inbox=True, every=not options.changes)),
+            *deaths(transfer, every=not options.changes),
             ("SIGKILL", kill_at_random(transfer, kills=options.kills, seed=options.seed)),
         ):
             table.add_row(f"{damage}, {transfer}", *_cells(report))

@@ -115,6 +115,18 @@ def test_a_config_is_woken_by_an_exposure_that_someone_else_registered(rig):
     assert rig.record(CONFIG).state is State.INGESTED
 
 
+def test_frequent_scans_do_not_ask_for_a_waiting_config_each_time(rig):
+    """However often folders are looked at, the repository is asked for the same visits every ten seconds."""
+    rig.folder.write(CONFIG, A_CONFIG)
+    rig.tick(Hint(CONFIG, closed=True))
+    asked = []
+    designs = rig.repository.designs
+    rig.repository.designs = lambda visits: (asked.append(visits), designs(visits))[1]
+    for _ in range(60):
+        rig.tick(Blind.BLIND, after=timedelta(seconds=1))
+    assert len(asked) == 6
+
+
 def test_a_design_that_differs_rejects_only_the_config(rig):
     """The file with the wrong design is rejected with both values; the raws are in."""
     other = config_path(design=0xDEF)

@@ -1,15 +1,16 @@
 """Decisions about files: tables and properties."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes import config_header, raw_header
 from pfs_ingestd.errors import Code, Incomplete, Outage, Rejected, TryLater, Vanished
-from pfs_ingestd.policy import Patience, batch, failed, judged, noticed, spent
+from pfs_ingestd.policy import Patience, batch, described, failed, judged, noticed, spent
 from pfs_ingestd.records import FileName, FileRecord, Kind, Sighting, State
 
 NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)
@@ -132,6 +133,15 @@ INCOMPLETE = Incomplete(Code.INCOMPLETE, "ends 100 bytes early")
 def test_a_complete_file_is_ready():
     """Reading a file to its end makes it ready."""
     assert judged(record(), None, patience=PATIENCE, now=NOW).state is State.READY
+
+
+def test_what_the_header_says_of_a_visit_is_kept():
+    """The night of a raw and the cameras that a pfsConfig names can be told later without a look."""
+    seen = record()
+    assert described(seen, raw_header()) == seen
+    assert described(seen, replace(raw_header(), night=date(2026, 11, 21))).night == date(2026, 11, 21)
+    config = replace(config_header(), cameras=frozenset({"b1"}))
+    assert described(seen, config) == replace(seen, cameras=frozenset({"b1"}))
 
 
 def test_an_incomplete_file_is_looked_at_again():

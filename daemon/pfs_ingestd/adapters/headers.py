@@ -1,9 +1,11 @@
 """The headers of files, read: each file opened once, its headers read, its data stepped over."""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -53,6 +55,7 @@ class FitsHeaders:
 
     def __init__(self, *, corrections: Sequence[Path] = (), workers: int = 1) -> None:
         self._folders = tuple(corrections)
+        self._workers = workers
         self._pool = ThreadPoolExecutor(workers, "headers") if workers > 1 else None
 
     def read(self, sightings: Sequence[Sighting]) -> Sequence[Header | IngestdError]:
@@ -69,7 +72,11 @@ class FitsHeaders:
         read = partial(_read, look_up=look_up)
         if self._pool is None or len(sightings) < 2:  # noqa: PLR2004 (one file gains nothing from a pool)
             return [read(sighting) for sighting in sightings]
-        return list(self._pool.map(read, sightings))
+        # A part for each worker: to hand over file by file takes half as long as to read one.
+        part = math.ceil(len(sightings) / self._workers)
+        parts = [sightings[start : start + part] for start in range(0, len(sightings), part)]
+        answers = self._pool.map(lambda files: [read(sighting) for sighting in files], parts)
+        return list(chain.from_iterable(answers))
 
     def exposure(self, header: RawHeader) -> Exposure:
         """Make the exposure record that this header describes."""

@@ -4,13 +4,25 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from lsst.resources import ResourcePath
 
-__all__ = ["Durability", "holds", "kept", "release", "uri_of"]
+from pfs_ingestd.adapters.repository.copying import check_unchanged, flush
+from pfs_ingestd.errors import TryLater
+from pfs_ingestd.records import Sighting
+
+__all__ = ["Compared", "Durability", "holds", "kept", "release", "uri_of"]
 
 CHUNK = 1 << 20
-REMEMBERED = 10_000
+REMEMBERED = 1_000
+
+
+class Compared(NamedTuple):
+    """A copy that was found to have the same bytes as its file, and that file, as they were then."""
+
+    copy: os.stat_result
+    seen: Sighting
 
 
 def uri_of(path: Path) -> ResourcePath:
@@ -64,7 +76,7 @@ def _same_bytes(artifact: ResourcePath, source: Path) -> bool:
                 return True
 
 
-def release(artifact: ResourcePath, source: Path) -> bool:
+def release(artifact: ResourcePath, source: Path, compared: Compared | None = None) -> bool:
     """Remove a file once the datastore is seen to have all its bytes under another name.
 
     Parameters
@@ -73,6 +85,8 @@ def release(artifact: ResourcePath, source: Path) -> bool:
         What the datastore has.
     source : `~pathlib.Path`
         The file. It is kept where the artifact is that very file, or leads to it.
+    compared : `Compared` or `None`, optional
+        What the artifact was made of, if that has been compared with the file already.
 
     Returns
     -------
@@ -89,10 +103,21 @@ def release(artifact: ResourcePath, source: Path) -> bool:
     if not source.exists():
         # The same file twice in a batch, or somebody else was faster.
         return True
-    if not holds(artifact, source):
+    if not (compared and _still(compared, artifact, source)) and not holds(artifact, source):
         return False
     source.unlink(missing_ok=True)
     return True
+
+
+def _still(compared: Compared, artifact: ResourcePath, source: Path) -> bool:
+    """Say whether the artifact is that copy, and the file still what it was compared with."""
+    now = Path(artifact.ospath).stat()
+    same = os.path.samestat(now, compared.copy) and now.st_size == compared.copy.st_size
+    try:
+        check_unchanged(source, compared.seen)
+    except TryLater:
+        return False
+    return same
 
 
 @contextmanager
@@ -140,15 +165,13 @@ class Durability:
         self._root = Path(root.ospath) if root.isLocal else None
         self._settled: set[Path] = set()
 
-    def settle(self, artifacts: Iterable[ResourcePath], *, contents: bool) -> None:
-        """Write names, and contents where asked to, through to the disk.
+    def settle(self, artifacts: Iterable[ResourcePath]) -> None:
+        """Write names through to the disk; the contents of what we copied are there already.
 
         Parameters
         ----------
         artifacts : `~collections.abc.Iterable` [`~lsst.resources.ResourcePath`]
             Artifacts that were just made; those outside of the datastore are left alone.
-        contents : `bool`
-            Whether the files were written by us, too, and not only linked.
 
         Raises
         ------
@@ -160,11 +183,8 @@ class Durability:
             return
         paths = [Path(artifact.ospath) for artifact in artifacts]
         within = [path for path in paths if root in path.parents]
-        if contents:
-            for path in within:
-                _flush(path)
         for folder in {path.parent for path in within}:
-            _flush(folder)
+            flush(folder)
             self._settle_folder(root, folder)
 
     def _settle_folder(self, root: Path, folder: Path) -> None:
@@ -172,14 +192,6 @@ class Durability:
         if len(self._settled) > REMEMBERED:
             self._settled.clear()
         while folder != root and folder not in self._settled:
-            _flush(folder.parent)
+            flush(folder.parent)
             self._settled.add(folder)
             folder = folder.parent
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

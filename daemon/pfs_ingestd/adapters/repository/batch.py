@@ -1,51 +1,21 @@
 """One transaction: exposures registered, datasets stored, or nothing."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from uuid import UUID
 
-from lsst.daf.butler import DatasetRef, DimensionElement, DimensionRecord, FileDataset
+from lsst.daf.butler import DatasetRef, Dimension, DimensionRecord, FileDataset
 from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository.artifacts import holds, uri_of
-from pfs_ingestd.adapters.repository.memory import Memory, query_exposures
+from pfs_ingestd.adapters.repository.copying import check_unchanged
+from pfs_ingestd.adapters.repository.items import Item
+from pfs_ingestd.adapters.repository.memory import Memory
 from pfs_ingestd.adapters.repository.session import Session
-from pfs_ingestd.adapters.repository.staging import Stage, staging
-from pfs_ingestd.errors import Code, TryLater
+from pfs_ingestd.adapters.repository.visits import lock_exposures
 from pfs_ingestd.ports import Outcome, Stored
-from pfs_ingestd.records import Sighting, path_text
 
-__all__ = ["Batch", "Item", "compare", "stored_artifacts"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """A dataset of a batch.
-
-    Parameters
-    ----------
-    index : `int`
-        Its place in the batch.
-    path : `~pathlib.Path`
-        Its file.
-    visit : `int`
-        Number of its exposure.
-    ref : `~lsst.daf.butler.DatasetRef`
-        What it will be.
-    seen : `~pfs_ingestd.records.Sighting` or `None`
-        The file as it has to be; `None` if any will do.
-    cat_ids : `tuple` [`int`]
-        Catalogues to be joined to its exposure.
-    """
-
-    index: int
-    path: Path
-    visit: int
-    ref: DatasetRef
-    seen: Sighting | None = None
-    cat_ids: tuple[int, ...] = ()
+__all__ = ["Batch", "compare", "stored_artifacts"]
 
 
 @dataclass(kw_only=True)
@@ -89,9 +59,8 @@ class Batch:
         """
         if not self.new and not self.items:
             return {}
-        # A transaction that fails puts copies back to where they were moved from: that has to be there still.
-        with self._staging() as stage, self.session.butler.transaction():
-            outcomes = self._store_datasets(self._register_exposures(), stage)
+        with self.session.butler.transaction():
+            outcomes = self._store_datasets(self._register_exposures())
         # Only now is it known to be there.
         self.memory.add_exposures(self.new.values())
         for dimension, values in self._registered.items():
@@ -110,7 +79,7 @@ class Batch:
         """
         layout, registry = self.session.layout, self.session.butler.registry
         for element in layout.values:
-            self._register(element, {record.get(element.name) for record in self.new.values()})
+            self._register(element, {getattr(record, element.name) for record in self.new.values()})
         # One order for everybody: PostgreSQL would find itself in a deadlock otherwise.
         return {
             visit
@@ -118,21 +87,16 @@ class Batch:
             if registry.syncDimensionData(layout.observation.name, self.new[visit])
         }
 
-    def _register(self, element: DimensionElement, values: set[int]) -> None:
+    def _register(self, element: Dimension, values: set[int]) -> None:
         unknown = self.memory.new_values(element.name, values)
         if unknown:
             records = [self.session.data_ids.value(element, value) for value in unknown]
             self.session.butler.registry.insertDimensionData(element.name, *records, skip_existing=True)
             self._registered[element.name] = unknown
 
-    def _staging(self) -> AbstractContextManager[Stage | None]:
-        if self.transfer == "copy" and self.session.datastore.isLocal:
-            return staging(self.session.datastore)
-        return nullcontext()
-
-    def _store_datasets(self, fresh: set[int], stage: Stage | None) -> dict[int, Outcome]:
+    def _store_datasets(self, fresh: set[int]) -> dict[int, Outcome]:
         old = [item for item in self.items if item.visit not in fresh]
-        self._lock({item.visit for item in old})
+        lock_exposures(self.session, {item.visit for item in old})
         artifacts = stored_artifacts(self.session, old)
         outcomes, absent = ({}, list(self.items)) if self.replacing else compare(artifacts, self.items)
         firsts: dict[UUID, Item] = {}
@@ -140,28 +104,17 @@ class Batch:
         chosen = list(firsts.values())
         self._unregister([item.ref for item in chosen if item.ref.id in artifacts])
         self._join_catalogues(chosen)
-        self._ingest(chosen, stage)
-        _check_unchanged(chosen)
+        self._transfer(chosen)
+        # What was stored is what was read: somebody may have put another file in its place.
+        for item in chosen:
+            check_unchanged(item.path, item.seen)
         made = stored_artifacts(self.session, chosen)
-        self.session.durability.settle(made.values(), contents=self.owned)
+        self.session.durability.settle(made.values())
         outcomes |= {item.index: _outcome(Stored.STORED, item, made) for item in chosen}
         for twin in twins:
             same = holds(uri_of(firsts[twin.ref.id].path), twin.path)
             outcomes[twin.index] = _outcome(Stored.ALREADY_THERE if same else Stored.CONFLICT, twin, made)
         return outcomes
-
-    def _lock(self, visits: set[int]) -> None:
-        """Keep other processes from storing datasets of these exposures until we are done.
-
-        The transaction itself does so on SQLite. On PostgreSQL a row is locked by writing it as it is.
-        """
-        if self.session.is_sqlite or not visits:
-            return
-        records = sorted(query_exposures(self.session, visits), key=lambda record: int(record.id))
-        if len(records) != len(visits):
-            raise TryLater(Code.RACE, "an exposure was removed from the repository meanwhile")
-        name = self.session.layout.observation.name
-        self.session.butler.registry.insertDimensionData(name, *records, replace=True)
 
     def _unregister(self, refs: Sequence[DatasetRef]) -> None:
         """Let the datastore forget artifacts that are gone or not wanted; the datasets keep their ids."""
@@ -178,15 +131,9 @@ class Batch:
             records = [self.session.data_ids.catalogue_join(join, *pair) for pair in sorted(pairs)]
             self.session.butler.registry.insertDimensionData(join.name, *records, skip_existing=True)
 
-    def _ingest(self, items: Sequence[Item], stage: Stage | None) -> None:
+    def _transfer(self, items: Sequence[Item]) -> None:
         if not items:
             return
-        if stage:
-            self._transfer({item: stage(item.path, item.ref.id) for item in items}, "move")
-        else:
-            self._transfer({item: item.path for item in items}, self.transfer)
-
-    def _transfer(self, paths: Mapping[Item, Path], transfer: str) -> None:
         layout = self.session.layout
         formatters = {
             layout.raw.name: layout.raw_formatter,
@@ -194,10 +141,14 @@ class Batch:
         }
         self.session.butler.ingest(
             *(
-                FileDataset(uri_of(path), item.ref, formatter=formatters[item.ref.datasetType.name])
-                for item, path in paths.items()
+                FileDataset(
+                    uri_of(item.staged or item.path),
+                    item.ref,
+                    formatter=formatters[item.ref.datasetType.name],
+                )
+                for item in items
             ),
-            transfer=transfer,
+            transfer=self.transfer,
             # A recorded size makes a dataset unreadable when its file changes size, and a pfsConfig is
             # sometimes repaired in place by those whose file it is, too.
             record_validation_info=self.owned,
@@ -235,22 +186,6 @@ def compare(
             result = Stored.ALREADY_THERE if same else Stored.CONFLICT
             outcomes[item.index] = _outcome(result, item, artifacts)
     return outcomes, absent
-
-
-def _check_unchanged(items: Sequence[Item]) -> None:
-    """See that what was stored is what was read: somebody may have put another file in its place.
-
-    Raises
-    ------
-    TryLater
-        If a file is another one, or was written to; nothing has been committed yet.
-    """
-    for item in items:
-        if (seen := item.seen) is None:
-            continue
-        now = item.path.stat()
-        if (now.st_size, now.st_mtime_ns, now.st_ino) != (seen.size, seen.mtime_ns, seen.inode):
-            raise TryLater(Code.RACE, f"{path_text(item.path)} changed while it was being stored")
 
 
 def _outcome(result: Stored, item: Item, artifacts: Mapping[UUID, ResourcePath]) -> Outcome:

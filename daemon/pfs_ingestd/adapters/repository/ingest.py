@@ -1,7 +1,5 @@
 """The Butler repository as the daemon sees it."""
 
-import errno
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,23 +7,20 @@ from pathlib import Path
 from lsst.daf.butler import DimensionRecord
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository.artifacts import kept, release
-from pfs_ingestd.adapters.repository.batch import Batch, Item, compare, stored_artifacts
+from pfs_ingestd.adapters.repository.artifacts import Compared, kept, release
+from pfs_ingestd.adapters.repository.batch import Batch, compare, stored_artifacts
 from pfs_ingestd.adapters.repository.failures import classify
+from pfs_ingestd.adapters.repository.items import Item, check_name, described, items_of
+from pfs_ingestd.adapters.repository.known import artifacts_among
 from pfs_ingestd.adapters.repository.memory import Memory
-from pfs_ingestd.adapters.repository.session import Session, configuration_of
-from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, Rejected, TryLater
-from pfs_ingestd.exposure import ConfigHeader, Exposure, RawHeader, design_conflict
-from pfs_ingestd.pfs.instrument import detector_number
-from pfs_ingestd.ports import Dataset, Header, Outcome, Stored
-from pfs_ingestd.records import FileRecord
+from pfs_ingestd.adapters.repository.session import Session, configuration_of, missing, open_session
+from pfs_ingestd.adapters.repository.transfers import OWNED, TRANSFERS, prepared
+from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, TryLater
+from pfs_ingestd.exposure import Exposure, design_conflict
+from pfs_ingestd.ports import Dataset, Outcome, Stored
+from pfs_ingestd.records import FileRecord, Sighting
 
-__all__ = ["TRANSFERS", "ButlerRepository", "open_repository"]
-
-TRANSFERS = ("link", "copy", "move", "hardlink", "symlink", "relsymlink", "direct", "auto")
-"""The transfer modes, with the meaning that they have in `~lsst.daf.butler.Butler.ingest`."""
-
-NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
+__all__ = ["ButlerRepository", "open_repository"]
 
 
 def open_repository(
@@ -63,7 +58,7 @@ def open_repository(
     except OSError as error:
         raise classify(error) from error
     if not exists:
-        raise _missing(root)
+        raise missing(root)
     repository = ButlerRepository(root, transfer=transfer, runs=runs, instrument=instrument)
     repository.open()
     return repository
@@ -76,6 +71,9 @@ class ButlerRepository:
     ----------
     root, transfer, runs, instrument
         See `open_repository`.
+    inline_bytes : `int` or `None`, optional
+        How many bytes of a batch it copies itself, before the transaction begins; what goes beyond is
+        ``TO_BE_COPIED``. `None` copies all.
 
     Notes
     -----
@@ -89,14 +87,22 @@ class ButlerRepository:
     comes.
     """
 
-    def __init__(self, root: str, *, transfer: str, runs: Mapping[str, str], instrument: str) -> None:
+    def __init__(
+        self,
+        root: str,
+        *,
+        transfer: str,
+        runs: Mapping[str, str],
+        instrument: str,
+        inline_bytes: int | None = None,
+    ) -> None:
         self._root = root
         self._transfer = transfer
+        self._inline_bytes = inline_bytes
         self._runs = dict(runs)
         self._instrument = instrument
         self._session: Session | None = None
         self._memory = Memory()
-        self._unlinkable: set[int] = set()
         self._room_needed = 0
 
     def open(self) -> None:
@@ -119,13 +125,13 @@ class ButlerRepository:
     def ingest(self, exposures: Sequence[Exposure], datasets: Sequence[Dataset]) -> Sequence[Outcome]:
         """Register exposures and store datasets; see `~pfs_ingestd.ports.Repository.ingest`."""
         for dataset in datasets:
-            _check_name(dataset.path)
+            check_name(dataset.path)
         with self._at_work() as session:
             session.check_mounted()
             given = {exposure.id: session.data_ids.observation(exposure) for exposure in exposures}
             visits = {dataset.header.visit for dataset in datasets}
             there = self._memory.exposures(session, visits - given.keys())
-        items = _items(session, datasets, given | there)
+        items = items_of(session, datasets, given | there)
         outcomes = dict.fromkeys(range(len(datasets)), Outcome(Stored.NO_EXPOSURE))
         paths = [item.path for item in items]
         with self._at_work(paths) as session:
@@ -133,11 +139,23 @@ class ButlerRepository:
             old = [item for item in items if item.visit in there]
             compared, _ = compare(stored_artifacts(session, old), old)
             rest = [item for item in items if item.index not in compared]
-        outcomes |= compared | self._store(given, rest)
-        self._room_needed = 0
+            copies = {
+                item.index: Compared(item.staged.stat(), item.seen)
+                for item in rest
+                if item.staged and item.seen
+            }
+        outcomes |= compared | self._store(given, rest, inline_bytes=self._inline_bytes)
         if self._transfer == "move":
-            self._release(items, outcomes)
+            self._release(items, outcomes, copies)
         return [outcome for _, outcome in sorted(outcomes.items())]
+
+    def stored(self, sightings: Sequence[Sighting]) -> Mapping[Path, str]:
+        """Find out which files it has already; see `~pfs_ingestd.ports.Repository.stored`."""
+        if self._transfer == "move":
+            return {}  # the usual way also removes them
+        with self._at_work() as session:
+            session.check_mounted()
+            return artifacts_among(session, sightings)
 
     def moved(self, record: FileRecord) -> str | None:
         """Find the dataset that a file was moved into; see `~pfs_ingestd.ports.Repository.moved`."""
@@ -145,7 +163,7 @@ class ButlerRepository:
             return None
         with self._at_work() as session:
             there = self._memory.exposures(session, {record.visit})
-            items = _items(session, [_described(record, self._instrument)], there)
+            items = items_of(session, [described(record, self._instrument)], there)
             artifacts = stored_artifacts(session, items)
             for dataset_id, artifact in artifacts.items():
                 if artifact.exists() and artifact.size() == record.size:
@@ -169,11 +187,11 @@ class ButlerRepository:
         TryLater, Outage
             If it may go better later.
         """
-        _check_name(dataset.path)
+        check_name(dataset.path)
         with self._at_work([dataset.path]) as session:
             session.check_mounted()
             there = self._memory.exposures(session, {dataset.header.visit})
-            items = _items(session, [dataset], there)
+            items = items_of(session, [dataset], there)
             if not items:
                 return Outcome(Stored.NO_EXPOSURE)
             [exposure] = there.values()
@@ -187,9 +205,9 @@ class ButlerRepository:
             with ExitStack() as stack:
                 for artifact in artifacts.values():
                     stack.enter_context(kept(artifact, datastore))
-                outcomes = self._store({}, items, replacing=True)
+                outcomes = self._store({}, items, inline_bytes=None, replacing=True)
         if self._transfer == "move":
-            self._release(items, outcomes)
+            self._release(items, outcomes, {})
         return outcomes[0]
 
     def probe(self) -> None:
@@ -199,8 +217,16 @@ class ButlerRepository:
                 session.check_mounted()
                 session.check_room(self._room_needed)
                 session.check_registry()
+                self._room_needed = 0
         except TryLater as error:
             raise Outage(Code.REPOSITORY_UNREACHABLE, error.message, hint=error.hint) from error
+
+    def explain(self, error: OSError, path: Path) -> IngestdError:
+        """Tell what it means that a file could not be copied to the datastore.
+
+        After a full disk, `probe` also asks for the room that the file needs.
+        """
+        return self._explain(error, [path])
 
     @contextmanager
     def _at_work(self, paths: Sequence[Path] = ()) -> Iterator[Session]:
@@ -210,7 +236,7 @@ class ButlerRepository:
         """
         try:
             if self._session is None:
-                self._session = self._new_session()
+                self._session = open_session(self._root, runs=self._runs, instrument=self._instrument)
             yield self._session
         except IngestdError:
             self._forget()
@@ -226,29 +252,6 @@ class ButlerRepository:
             self._forget()
             raise
 
-    def _new_session(self) -> Session:
-        try:
-            return Session(self._root, runs=self._runs, instrument=self._instrument)
-        except IngestdError:
-            raise
-        except FileNotFoundError as error:
-            if not configuration_of(self._root).isLocal:
-                # The server that would have it did answer.
-                raise _missing(self._root) from error
-            raise Outage(
-                Code.REPOSITORY_UNREACHABLE,
-                f"the repository {self._root} is not there: {error}",
-                hint="mount it; ingestion resumes by itself",
-            ) from error
-        except Exception as error:
-            meaning = classify(error)
-            if isinstance(meaning, Outage | Fatal):
-                raise meaning from error
-            raise Fatal(
-                Code.REPOSITORY_UNSUITABLE,
-                f"the repository {self._root} cannot be opened: {type(error).__name__}: {error}",
-            ) from error
-
     def _forget(self) -> None:
         self.close()
         self._memory.clear()
@@ -257,7 +260,8 @@ class ButlerRepository:
         """Find out whether a source or the datastore is to blame."""
         meaning = classify(error)
         if meaning.code is Code.DISK_FULL:
-            self._room_needed = sum(_size(path) for path in paths) if self._owned else 0
+            # There has to be room for all that there was none for, or one file would keep out the other.
+            self._room_needed += sum(_size(path) for path in paths) if self._transfer in OWNED else 0
         if meaning.code in {Code.DISK_FULL, Code.READ_ONLY}:
             return meaning
         for path in paths:
@@ -272,44 +276,42 @@ class ButlerRepository:
             return TryLater(Code.STORE_FAILED, meaning.message)
         return meaning
 
-    @property
-    def _owned(self) -> bool:
-        return self._transfer in {"copy", "move"}
-
     def _store(
-        self, given: Mapping[int, DimensionRecord], items: Sequence[Item], *, replacing: bool = False
+        self,
+        given: Mapping[int, DimensionRecord],
+        items: Sequence[Item],
+        *,
+        inline_bytes: int | None,
+        replacing: bool = False,
     ) -> dict[int, Outcome]:
-        """Store in one transaction; for `move`, with links where they can be made."""
-        if self._transfer != "move":
-            return self._store_by(self._transfer, given, items, replacing=replacing)
-        devices = {_device(item.path) for item in items}
-        if devices & self._unlinkable:
-            return self._store_by("copy", given, items, replacing=replacing)
-        try:
-            return self._store_by("hardlink", given, items, replacing=replacing)
-        except TryLater as error:
-            cause = error.__cause__
-            if not isinstance(cause, OSError) or cause.errno not in NO_LINK:
-                raise
-            self._unlinkable |= devices
-        return self._store_by("copy", given, items, replacing=replacing)
-
-    def _store_by(
-        self, transfer: str, given: Mapping[int, DimensionRecord], items: Sequence[Item], *, replacing: bool
-    ) -> dict[int, Outcome]:
-        with self._at_work([item.path for item in items]) as session:
+        """Store in one transaction; copy what has to be copied, and is not too large, before it begins."""
+        with (
+            self._at_work([item.path for item in items]) as session,
+            prepared(
+                items, transfer=self._transfer, root=session.datastore, inline_bytes=inline_bytes
+            ) as files,
+        ):
+            # Of an exposure none of whose raws is stored now, nothing is: they may all come to nothing.
+            raws = {item.visit for item in files.ready if item.ref.datasetType == session.layout.raw}
+            later = {item.visit for item in files.to_copy} & given.keys() - raws
             batch = Batch(
                 session=session,
                 memory=self._memory,
-                transfer=transfer,
-                owned=self._owned,
-                new=given,
-                items=items,
+                transfer=files.transfer,
+                owned=self._transfer in OWNED,
+                new={visit: record for visit, record in given.items() if visit not in later},
+                items=[item for item in files.ready if item.visit not in later],
                 replacing=replacing,
             )
-            return batch.store()
+            where = session.datastore.geturl()
+            to_copy = {
+                item.index: Outcome(Stored.TO_BE_COPIED, str(item.ref.id), where) for item in files.to_copy
+            }
+            return batch.store() | to_copy
 
-    def _release(self, items: Sequence[Item], outcomes: Mapping[int, Outcome]) -> None:
+    def _release(
+        self, items: Sequence[Item], outcomes: Mapping[int, Outcome], copies: Mapping[int, Compared]
+    ) -> None:
         """Remove the files that the datastore now has; all that can be, before complaining of one.
 
         Raises
@@ -320,10 +322,10 @@ class ButlerRepository:
         failures = []
         for item in items:
             outcome = outcomes[item.index]
-            if outcome.result is Stored.CONFLICT:
+            if outcome.result not in {Stored.STORED, Stored.ALREADY_THERE}:
                 continue
             try:
-                if not release(ResourcePath(outcome.where), item.path):
+                if not release(ResourcePath(outcome.where), item.path, copies.get(item.index)):
                     failures.append(f"{item.path} is stored, but {outcome.where} has other content")
             except OSError as error:
                 failures.append(f"{item.path} is stored, but cannot be removed: {error}")
@@ -331,71 +333,6 @@ class ButlerRepository:
             raise TryLater(
                 Code.STORE_FAILED, "; ".join(failures), hint="the transfer mode move removes what it stored"
             )
-
-
-def _described(record: FileRecord, instrument: str) -> Dataset:
-    """Describe a dataset by what the name of its file says."""
-    header: Header
-    if record.arm and record.spectrograph:
-        header = RawHeader(
-            instrument=instrument,
-            visit=record.visit,
-            arm=record.arm,
-            spectrograph=record.spectrograph,
-            detector=detector_number(record.arm, record.spectrograph),
-            pfs_design_id=0,
-            dither=0,
-            cards={},
-        )
-    else:
-        header = ConfigHeader(visit=record.visit, pfs_design_id=0, cat_ids=())
-    return Dataset(record.path, header)
-
-
-def _missing(root: str) -> Fatal:
-    return Fatal(
-        Code.CONFIGURATION,
-        f"there is no Butler repository at {root}",
-        hint=f"create it with `pfs-ingestd init {root}`",
-    )
-
-
-def _check_name(path: Path) -> None:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise Rejected(
-            Code.UNNAMEABLE,
-            f"the name {os.fsencode(path)!r} is not UTF-8 and cannot be stored",
-            hint="rename the file or its folder",
-        ) from error
-
-
-def _items(
-    session: Session, datasets: Sequence[Dataset], exposures: Mapping[int, DimensionRecord]
-) -> list[Item]:
-    """Make the refs of the datasets whose exposures are known."""
-    items = []
-    for index, dataset in enumerate(datasets):
-        header = dataset.header
-        if (exposure := exposures.get(header.visit)) is None:
-            continue
-        cat_ids: tuple[int, ...] = ()
-        if isinstance(header, RawHeader):
-            ref = session.data_ids.raw(header, exposure)
-        else:
-            ref, cat_ids = session.data_ids.config(exposure), header.cat_ids
-        items.append(
-            Item(
-                index=index,
-                path=dataset.path,
-                visit=header.visit,
-                ref=ref,
-                seen=dataset.seen,
-                cat_ids=cat_ids,
-            )
-        )
-    return items
 
 
 def _fault(path: Path) -> IngestdError | None:
@@ -408,14 +345,6 @@ def _fault(path: Path) -> IngestdError | None:
     except OSError as error:
         return TryLater(Code.STORE_FAILED, f"{path} cannot be read: {error}")
     return None
-
-
-def _device(path: Path) -> int:
-    """Tell which file system a file is on; -1 if it is not there, which storing it will find out."""
-    try:
-        return path.stat().st_dev
-    except OSError:
-        return -1
 
 
 def _size(path: Path) -> int:

@@ -10,18 +10,19 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]  # CollectionType is
     Butler,
     ButlerConfig,
     CollectionType,
+    MissingCollectionError,
 )
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository import sqlite_hints
+from pfs_ingestd.adapters.repository import sqlite_hints, statements
 from pfs_ingestd.adapters.repository.artifacts import Durability
 from pfs_ingestd.adapters.repository.data_ids import DataIds
-from pfs_ingestd.adapters.repository.failures import full, of_os
-from pfs_ingestd.adapters.repository.layout import discover, unsuitable
+from pfs_ingestd.adapters.repository.failures import classify, full, of_os, unsuitable
+from pfs_ingestd.adapters.repository.layout import discover
 from pfs_ingestd.adapters.repository.staging import sweep
-from pfs_ingestd.errors import Code, Fatal, Outage
+from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage
 
-__all__ = ["Session", "configuration_of"]
+__all__ = ["Session", "configuration_of", "let_go", "missing", "open_session"]
 
 LONGEST_WAIT_MS = 10_000
 INGESTS_PER_CONNECTION = 100
@@ -36,6 +37,20 @@ def configuration_of(root: str) -> ResourcePath:
     return ResourcePath(uri, forceDirectory=True).join("butler.yaml")
 
 
+def missing(root: str) -> Fatal:
+    """Say that there is no repository."""
+    return Fatal(
+        Code.CONFIGURATION,
+        f"there is no Butler repository at {root}",
+        hint=f"create it with `pfs-ingestd init {root}`",
+    )
+
+
+def let_go(butler: Butler) -> None:
+    """Close the connections of a Butler; older releases have no other way to close one."""
+    butler.registry.resetConnectionPool()
+
+
 class Session:
     """An open Butler.
 
@@ -47,6 +62,8 @@ class Session:
         See `discover`.
     instrument : `str`
         Name of the instrument.
+    writeable : `bool`, optional
+        Whether it is to be written to. If not, opening it changes nothing, either.
 
     Raises
     ------
@@ -56,30 +73,37 @@ class Session:
         If its datastore is not there.
     """
 
-    def __init__(self, root: str, *, runs: Mapping[str, str], instrument: str) -> None:
+    def __init__(
+        self, root: str, *, runs: Mapping[str, str], instrument: str, writeable: bool = True
+    ) -> None:
         sqlite_hints.install()
+        statements.install()
         config = ButlerConfig(configuration_of(root))
         self.instrument = instrument
-        self.is_sqlite = str(config["registry", "db"]).startswith("sqlite")
-        self._limit_waiting(config)
-        self.butler = Butler.from_config(config, writeable=True)
+        self._database = _sqlite_file(config)
+        self.is_sqlite = self._database is not None
+        if self._database is not None:
+            sqlite_hints.limit_waiting(self._database, LONGEST_WAIT_MS)
+        self.butler = Butler.from_config(config, writeable=writeable)
         try:
             self.datastore = _datastore_root(self.butler)
             self._mounted = _identity(self.datastore)
-            sweep(self.datastore)
+            if writeable:
+                sweep(self.datastore)
             self.layout = discover(self.butler, config, instrument=instrument, runs=runs)
-            self._register_runs()
+            if writeable:
+                self._register_runs()
             self.data_ids = DataIds(self.butler, self.layout, instrument)
             self._check_filled()
         except BaseException:
-            self.butler.close()
+            let_go(self.butler)
             raise
         self.durability = Durability(self.datastore)
         self._ingests = 0
 
     def close(self) -> None:
         """Let go of the repository."""
-        self.butler.close()
+        let_go(self.butler)
 
     def check_mounted(self) -> None:
         """See that the datastore is the one that was opened: another folder may appear beneath it.
@@ -132,23 +156,23 @@ class Session:
     def ingested(self) -> None:
         """Take note of a completed ingest."""
         self._ingests += 1
-        # Each ingest leaves a temporary table behind in the connection to SQLite.
-        if self.is_sqlite and self._ingests % INGESTS_PER_CONNECTION == 0:
+        # Each ingest leaves a temporary table behind in the connection to SQLite. The next connection has
+        # none, and plans by the new statistics.
+        if self._database is not None and self._ingests % INGESTS_PER_CONNECTION == 0:
+            sqlite_hints.update_statistics(self._database)
             self.butler.registry.resetConnectionPool()
-
-    def _limit_waiting(self, config: ButlerConfig) -> None:
-        if self.is_sqlite:
-            root = str(config.configDir.ospath) if config.configDir else ""
-            url = sqlalchemy.make_url(str(config["registry", "db"]).replace("<butlerRoot>", root))
-            sqlite_hints.limit_waiting(url.database or "", LONGEST_WAIT_MS)
 
     def _check_filled(self) -> None:
         """See that the datastore is not the empty folder that one is to be mounted on."""
         if not self.datastore.isLocal:
             return
-        known = self.butler.query_datasets(
-            self.layout.raw, collections=self.layout.raw_run, find_first=False, limit=1, explain=False
-        )
+        try:
+            known = self.butler.query_datasets(
+                self.layout.raw, collections=self.layout.raw_run, find_first=False, limit=1, explain=False
+            )
+        except MissingCollectionError:
+            # It was not opened to be written to, and nobody else has.
+            return
         for uris in self.butler.get_many_uris(known, allow_missing=True).values():
             within = uris.primaryURI and uris.primaryURI.relative_to(self.datastore)
             if within and not self.datastore.join(within.split("/")[0]).exists():
@@ -164,6 +188,53 @@ class Session:
                     f"the collection {run!r} is of type {found.name}: nothing can be ingested into it",
                     hint="choose another name in ingest.runs",
                 )
+
+
+def open_session(root: str, *, runs: Mapping[str, str], instrument: str, writeable: bool = True) -> Session:
+    """Open a repository, and tell in our words why it cannot be opened.
+
+    Parameters
+    ----------
+    root, runs, instrument, writeable
+        See `Session`.
+
+    Raises
+    ------
+    Fatal
+        If it lacks what is needed, or cannot be opened at all.
+    Outage
+        If it is not there, or does not answer.
+    """
+    try:
+        return Session(root, runs=runs, instrument=instrument, writeable=writeable)
+    except IngestdError:
+        raise
+    except FileNotFoundError as error:
+        if not configuration_of(root).isLocal:
+            # The server that would have it did answer.
+            raise missing(root) from error
+        raise Outage(
+            Code.REPOSITORY_UNREACHABLE,
+            f"the repository {root} is not there: {error}",
+            hint="mount it; ingestion resumes by itself",
+        ) from error
+    except Exception as error:
+        meaning = classify(error)
+        if isinstance(meaning, Outage | Fatal):
+            raise meaning from error
+        raise Fatal(
+            Code.REPOSITORY_UNSUITABLE,
+            f"the repository {root} cannot be opened: {type(error).__name__}: {error}",
+        ) from error
+
+
+def _sqlite_file(config: ButlerConfig) -> str | None:
+    """Find the file of a registry that is in SQLite; `None` if it is elsewhere."""
+    db = str(config["registry", "db"])
+    if not db.startswith("sqlite"):
+        return None
+    root = str(config.configDir.ospath) if config.configDir else ""
+    return sqlalchemy.make_url(db.replace("<butlerRoot>", root)).database or ""
 
 
 def _datastore_root(butler: Butler) -> ResourcePath:

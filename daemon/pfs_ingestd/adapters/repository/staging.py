@@ -1,28 +1,25 @@
-"""Where copies lie until they are whole, and how those are found whose maker died."""
+"""Where files lie until they are whole and Butler takes them, and how those are found whose maker died."""
 
 import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
-from typing import TypeAlias
-from uuid import UUID
+from types import TracebackType
+from typing import Self
 
 from lsst.resources import ResourcePath
 
-__all__ = ["Stage", "staging", "sweep"]
+__all__ = ["Staging", "abandoned", "sweep"]
 
 PREFIX = ".pfs-ingestd-"
 LOCK = "lock"
 
-Stage: TypeAlias = Callable[[Path, UUID], Path]
 
-
-@contextmanager
-def staging(root: ResourcePath) -> Iterator[Stage]:
-    """Have a folder for copies, on the file system of the datastore, as long as this lasts.
+class Staging:
+    """A folder on the file system of a datastore, which is there while it is needed.
 
     Butler copies to a random name beside the final one, and what a process that dies leaves of that is there
     for ever. A file that is copied here and then moved by Butler gets its final name in one step, too. The
@@ -30,35 +27,50 @@ def staging(root: ResourcePath) -> Iterator[Stage]:
 
     Parameters
     ----------
-    root : `~lsst.resources.ResourcePath`
+    root : `~pathlib.Path`
         Root of a local datastore.
-
-    Yields
-    ------
-    stage : `~collections.abc.Callable`
-        Copies a file, to be stored under some dataset ID, and returns where the copy is.
-
-    Raises
-    ------
-    OSError
-        If the disk does not take them.
     """
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root.ospath))
 
-    def stage(source: Path, dataset_id: UUID) -> Path:
-        # Butler tells what a file is by how its name ends.
-        copy = folder / f"{dataset_id}{ResourcePath(source.as_uri()).getExtension()}"
-        shutil.copy(source, copy)
-        return copy
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._numbers = count()
+        self._folder: Path | None = None
+        self._lock: int | None = None
 
-    try:
-        with (folder / LOCK).open("wb") as lock:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def name(self, source: Path) -> Path:
+        """Find a free name for a copy or link of a file.
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be made.
+        """
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._root))
+            self._lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             # Where nothing can be locked nothing is swept, either.
             with suppress(OSError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield stage
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Butler tells what a file is by how its name ends.
+        return self._folder / f"{next(self._numbers)}{ResourcePath(source.as_uri()).getExtension()}"
+
+    def close(self) -> None:
+        """Remove the folder with all that is still in it; the next name makes it anew."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+        # Unlocked only now: nobody sweeps what is being removed.
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def sweep(root: ResourcePath) -> None:
@@ -72,11 +84,15 @@ def sweep(root: ResourcePath) -> None:
     root : `~lsst.resources.ResourcePath`
         Root of a datastore. In a remote one nobody leaves anything.
     """
+    for folder in abandoned(root):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned(root: ResourcePath) -> list[Path]:
+    """Find the folders of those who died while they copied; see `sweep`."""
     if not root.isLocal:
-        return
-    for folder in Path(root.ospath).glob(f"{PREFIX}*"):
-        if _is_abandoned(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        return []
+    return [folder for folder in sorted(Path(root.ospath).glob(f"{PREFIX}*")) if _is_abandoned(folder)]
 
 
 def _is_abandoned(folder: Path) -> bool:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from pfs_ingestd.adapters.folder.roots import NO_KINDS, Roots, is_hidden, is_link
 from pfs_ingestd.errors import Code, IngestdError, Outage, TryLater
 from pfs_ingestd.ports import FolderMark, Listing
 from pfs_ingestd.records import FileName, Kind, Sighting, path_text
 
-__all__ = ["SETTLING", "WatchedFolder"]
+__all__ = ["LONG_AGO", "SETTLING", "WatchedFolder"]
 
 SETTLING = 90.0
 """Seconds for which a folder's time must have stood still before an unchanged time means unchanged names.
@@ -21,11 +22,21 @@ An NFS client may answer from memory for 60 s (acdirmax in nfs(5)), and the coar
 2 s (FAT); half as much again.
 """
 
-_Kinds: TypeAlias = Mapping[Path, frozenset[Kind]]
+LONG_AGO = 900.0
+"""A folder that was last changed so many seconds ago, by our clock, has stood still long enough.
+
+Half a million files of an archive are then listed once, and not again and again until `SETTLING` is over. The
+margin is for clocks of file servers that differ from ours.
+"""
+
 _Identity: TypeAlias = tuple[int, int]
 
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
-_NOTHING: frozenset[Kind] = frozenset()
+
+
+def _beginning() -> float:
+    """Take all that is there for just made."""
+    return 0.0
 
 
 def _root_of_all(_: Path) -> Path:
@@ -68,6 +79,8 @@ class WatchedFolder:
         Tells the seconds passed since some moment, as `time.monotonic` does.
     follow_links : `bool`, optional
         Whether a link to a file outside the roots is one of our files, too.
+    now : `~collections.abc.Callable`, optional
+        Tells the seconds since 1970, as `time.time` does. Without it no folder was changed long ago.
     settling : `float`, optional
         See `SETTLING`.
     mount_of : `~collections.abc.Callable`, optional
@@ -82,29 +95,32 @@ class WatchedFolder:
         parse: Callable[[str], FileName | None],
         monotonic: Callable[[], float],
         follow_links: bool = False,
+        now: Callable[[], float] = _beginning,
         settling: float = SETTLING,
         mount_of: Callable[[Path], Path] = _root_of_all,
     ) -> None:
-        self._roots: dict[Path, frozenset[Kind]] = {}
-        for given, kinds in roots.items():
-            root = _absolute(given)
-            self._roots[root] = self._roots.get(root, _NOTHING) | frozenset(kinds)
+        self._roots = Roots(roots, follow_links=follow_links)
         self._parse = parse
         self._monotonic = monotonic
-        self._follow_links = follow_links
+        self._now = now
         self._settling = settling
         self._mount_of = mount_of
         self._mounts: dict[Path, Path] = {}
         self._memories: dict[Path, _Memory] = {}
-        self._missed: set[Path] = set()
+        self._missing: Sequence[Path] = ()
         self._problems: dict[Path, OSError] = {}
         self._unseen: dict[Path, OSError] = {}
 
-    def scan(self, marks: Mapping[Path, FolderMark]) -> Iterator[Listing]:
+    def scan(self, marks: Mapping[Path, FolderMark]) -> Iterator[Listing | None]:
         """List the folders whose contents may have changed since they were marked, newest night first.
 
         An unchanged folder costs one stat, its files none. What cannot be read does not end the scan; see
         `problems`.
+
+        Yields
+        ------
+        listing : `Listing` or `None`
+            `None` for a folder that has not changed, is away or is served elsewhere.
 
         Raises
         ------
@@ -117,14 +133,21 @@ class WatchedFolder:
         served: dict[_Identity, frozenset[Kind]] = {}
         pending: list[Path] = []
         for root in self._roots:
-            yield from self._visit(root, marks, visited, served, pending)
+            yield self._visit(root, marks, visited, served, pending)
         # The nights of all roots together: the last is visited first, with all that is below it.
         pending.sort(key=lambda folder: folder.name)
         while pending:
-            yield from self._visit(pending.pop(), marks, visited, served, pending)
-        self._missed.update(marks.keys() - visited.keys(), self._memories.keys() - visited.keys())
+            yield self._visit(pending.pop(), marks, visited, served, pending)
+        self._missing = [folder for folder in marks if folder not in visited]
         self._memories = visited
         self._raise_for_roots()
+
+    def missing(self) -> Collection[Path]:
+        """Tell which marked folders the last scan did not come to.
+
+        One of them may come back with the time that it had, and with other names: it must not keep its mark.
+        """
+        return self._missing
 
     def problems(self) -> Mapping[Path, IngestdError]:
         """Tell which folders the last scan could not read, and why; one of their files is enough."""
@@ -146,7 +169,7 @@ class WatchedFolder:
         try:
             status = os.lstat(path)
             if stat.S_ISLNK(status.st_mode):
-                if not self._admits(path):
+                if not self._roots.admits(path):
                     return None
                 status = path.stat()
         except OSError as error:
@@ -173,7 +196,7 @@ class WatchedFolder:
         """Expand a hint: the path itself if it is a file, our files below it if it is a folder."""
         if self._name(path) is not None:
             return [path]
-        if not _kinds(path, self._roots) or (_is_link(path) and self._is_detour(path)):
+        if not self._roots.kinds(path) or (is_link(path) and self._roots.is_detour(path)):
             return []
         found: list[Path] = []
         visited: set[_Identity] = set()
@@ -184,7 +207,7 @@ class WatchedFolder:
                 status = folder.stat()
                 if (status.st_dev, status.st_ino) in visited:
                     continue
-                contents = self._list(folder, _kinds(folder, self._roots))
+                contents = self._list(folder, self._roots.kinds(folder))
             except OSError:
                 continue  # a hint is no more than a hint: the next scan comes here, too, and reports it
             visited.add((status.st_dev, status.st_ino))
@@ -198,7 +221,7 @@ class WatchedFolder:
         May be called from any thread. A folder that cannot be read has none: the scan reports it.
         """
         try:
-            return self._list(folder, _NOTHING).folders if _kinds(folder, self._roots) else ()
+            return self._list(folder, NO_KINDS).folders if self._roots.kinds(folder) else ()
         except OSError:
             return ()
 
@@ -209,7 +232,7 @@ class WatchedFolder:
         visited: dict[Path, _Memory],
         served: dict[_Identity, frozenset[Kind]],
         pending: list[Path],
-    ) -> Iterator[Listing]:
+    ) -> Listing | None:
         """Look at one folder, list it if it may have changed, and add its sub-folders to what is pending."""
         memory = self._memories.get(folder)
         try:
@@ -218,32 +241,35 @@ class WatchedFolder:
             if folder in self._roots:
                 self._check_mounted(folder)
             stamp = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
-            kinds = memory.kinds if memory else _kinds(folder, self._roots)
-            already = served.get(stamp[:2], _NOTHING)
+            kinds = memory.kinds if memory else self._roots.kinds(folder)
+            already = served.get(stamp[:2], NO_KINDS)
             if kinds <= already:
-                return
+                return None
             mark = marks.get(folder)
             known = mark is not None and mark.settled and mark.mtime_ns == status.st_mtime_ns
-            known &= folder not in self._missed and (memory is None or memory.stamp == stamp)
+            known &= memory is None or memory.stamp == stamp
             listing = None
             if memory is None or not known:
                 now = self._monotonic()
-                contents = self._list(folder, _NOTHING if known else kinds - already)
+                contents = self._list(folder, NO_KINDS if known else kinds - already)
                 since = memory.since if memory and memory.stamp == stamp else now
                 memory = _Memory(stamp, since, kinds, contents.folders)
-                settled = now - since >= self._settling and not contents.loose
+                still = now - since >= self._settling or self._changed_long_ago(status)
+                settled = still and not contents.loose
                 mark = FolderMark(folder, status.st_mtime_ns, settled)
                 listing = None if known else Listing(mark, contents.names)
         except OSError as error:
             if error.errno not in _NOT_THERE or folder in self._roots:
                 self._problems[folder] = error
-            return
+            return None
         visited[folder] = memory
         served[stamp[:2]] = already | kinds
         pending.extend(memory.folders)
-        if listing:
-            yield listing
-            self._missed.discard(folder)
+        return listing
+
+    def _changed_long_ago(self, status: os.stat_result) -> bool:
+        # Programs that copy trees set a folder's mtime back; nobody can set its ctime.
+        return self._now() - max(status.st_mtime, status.st_ctime) >= LONG_AGO
 
     def _list(self, folder: Path, kinds: frozenset[Kind]) -> _Contents:
         """List the names of some kinds and the sub-folders, ascending, without a stat of any file."""
@@ -252,7 +278,7 @@ class WatchedFolder:
         loose = False
         with os.scandir(folder) as entries:
             for entry in entries:
-                if _is_hidden(entry.name):
+                if is_hidden(entry.name):
                     continue
                 if entry.is_symlink():
                     loose |= not self._sort_link(folder / entry.name, kinds, names, folders)
@@ -271,26 +297,11 @@ class WatchedFolder:
             if error.errno not in _NOT_THERE:
                 folders.append(link)  # whoever goes there will report it
             return False
-        if stat.S_ISDIR(mode) and not self._is_detour(link):
+        if stat.S_ISDIR(mode) and not self._roots.is_detour(link):
             folders.append(link)
-        elif stat.S_ISREG(mode) and self._is_ours(link.name, kinds) and self._admits(link):
+        elif stat.S_ISREG(mode) and self._is_ours(link.name, kinds) and self._roots.admits(link):
             names.add(link.name)
         return True
-
-    def _is_detour(self, link: Path) -> bool:
-        """Say whether a link to a folder leads to what is visited under its own path, or in a wide circle."""
-        real, roots = _real(link), self._real_roots()
-        return _kinds(real, roots) >= _kinds(link, self._roots) or any(real in root.parents for root in roots)
-
-    def _admits(self, link: Path) -> bool:
-        """Say whether a link to a file may stand for the file."""
-        return self._follow_links or any(_real(link).is_relative_to(root) for root in self._real_roots())
-
-    def _real_roots(self) -> dict[Path, frozenset[Kind]]:
-        real: dict[Path, frozenset[Kind]] = {}
-        for root, kinds in self._roots.items():
-            real[_real(root)] = real.get(_real(root), _NOTHING) | kinds
-        return real
 
     def _check_mounted(self, root: Path) -> None:
         """See that the file system that a root was on is still there."""
@@ -322,7 +333,7 @@ class WatchedFolder:
     def _name(self, path: Path) -> FileName | None:
         """Read a path's name, if a file there would be ours."""
         name = self._parse(path.name)
-        return name if name is not None and name.kind in _kinds(path, self._roots) else None
+        return name if name is not None and name.kind in self._roots.kinds(path.parent) else None
 
     def _is_ours(self, name: str, kinds: frozenset[Kind]) -> bool:
         parsed = self._parse(name)
@@ -332,36 +343,6 @@ class WatchedFolder:
         missing = {root: self._problems[root] for root in self._roots if root in self._problems}
         if missing:
             raise _unreachable(missing) from next(iter(missing.values()))
-
-
-def _kinds(path: Path, roots: _Kinds) -> frozenset[Kind]:
-    """Tell the kinds wanted at a path: none outside of the roots and behind a hidden name."""
-    return _NOTHING.union(
-        *(
-            kinds
-            for root, kinds in roots.items()
-            if path.is_relative_to(root) and not any(map(_is_hidden, path.relative_to(root).parts))
-        )
-    )
-
-
-def _is_hidden(name: str) -> bool:
-    # fsck's own folder stands in the root of many a disk and is root's alone.
-    return name.startswith(".") or name == "lost+found"
-
-
-def _is_link(path: Path) -> bool:
-    return os.path.islink(path)  # noqa: PTH114 (Path.is_symlink raises where a folder may not be searched)
-
-
-def _absolute(path: Path) -> Path:
-    # The path as the operator wrote it, links and all, for that is what people will look for.
-    return Path(os.path.abspath(path))  # noqa: PTH100 (pathlib has no way to tidy a path but to resolve its links)
-
-
-def _real(path: Path) -> Path:
-    # Never raises, unlike Path.resolve.
-    return Path(os.path.realpath(path))
 
 
 def _unreachable(folders: Mapping[Path, OSError]) -> Outage:

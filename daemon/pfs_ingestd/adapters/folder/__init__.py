@@ -1,0 +1,5 @@
+"""The watched folders."""
+
+from pfs_ingestd.adapters.folder.watched import LONG_AGO, SETTLING, WatchedFolder
+
+__all__ = ["LONG_AGO", "SETTLING", "WatchedFolder"]

@@ -1,0 +1,244 @@
+"""What is due is claimed and stored, as far as the repository can be reached; copies are waited for."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from pfs_ingestd.errors import IngestdError, Interrupted, Outage
+from pfs_ingestd.ingester import Ingester, ReadFile
+from pfs_ingestd.journal import Journal
+from pfs_ingestd.policy import Patience, batch, spent
+from pfs_ingestd.ports import Clock, Copier, Inbox, Repository
+from pfs_ingestd.records import FileRecord, Kind, State
+
+__all__ = ["Intake", "Trouble"]
+
+QUESTIONS = timedelta(seconds=10)
+"""The shortest time between two questions for visits of others. A convergence's pfsConfig waits for a day and
+a half, and scans may come every second."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why something does not work, and since when."""
+
+    error: IngestdError
+    since: datetime
+
+    def is_known(self, error: IngestdError) -> bool:
+        """Say whether an error tells nothing new."""
+        return self.error.code == error.code
+
+
+class Intake:
+    """Takes what is due from the inbox to the repository, a bounded batch at a time.
+
+    Large files that the repository has to copy are copied beside the loop. Their records stay claimed
+    meanwhile, and are stored in a second batch when the copies are there.
+
+    Parameters
+    ----------
+    inbox : `Inbox`
+        The durable list of files.
+    journal : `Journal`
+        The way to write to it.
+    ingester : `Ingester`
+        Takes batches into the repository.
+    repository : `Repository`
+        Asked whether it is back after an outage, and which visits it knows.
+    copier : `Copier`
+        Copies what is large.
+    clock : `Clock`
+        The time.
+    patience : `Patience`
+        How often a file is tried.
+    batch_files, batch_bytes : `int`
+        Bounds of a batch.
+    probe_interval : `~datetime.timedelta`
+        How often an unreachable repository is probed.
+
+    Attributes
+    ----------
+    outage : `Trouble` or `None`
+        Why the repository cannot be used at present.
+    next_probe : `~datetime.datetime`
+        When it is asked next.
+    """
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        journal: Journal,
+        ingester: Ingester,
+        repository: Repository,
+        copier: Copier,
+        clock: Clock,
+        patience: Patience,
+        batch_files: int,
+        batch_bytes: int,
+        probe_interval: timedelta,
+    ) -> None:
+        self._inbox = inbox
+        self._journal = journal
+        self._ingester = ingester
+        self._repository = repository
+        self._copier = copier
+        self._clock = clock
+        self._patience = patience
+        self._batch_files = batch_files
+        self._batch_bytes = batch_bytes
+        self._probe_interval = probe_interval
+        self._copying: dict[Path, tuple[FileRecord, ReadFile]] = {}
+        self.outage: Trouble | None = None
+        self.next_probe = self._next_question = clock.now()
+
+    def reachable(self) -> bool:
+        """Say whether the repository may be used, after probing it if it was not and the time has come."""
+        if self.outage is None:
+            return True
+        if self._clock.now() >= self.next_probe:
+            self.probe()
+        return self.outage is None
+
+    def probe(self) -> None:
+        """Learn whether the repository can be used."""
+        try:
+            self._repository.probe()
+        except Outage as error:
+            self._pause(error)
+            return
+        if self.outage:
+            seconds = (self._clock.now() - self.outage.since).total_seconds()
+            _log.info("outage.ended", code=self.outage.error.code, seconds=seconds)
+            self.outage = None
+
+    def work(self, read: Mapping[Path, ReadFile]) -> bool:
+        """Store what has been copied, then one batch of what is ready.
+
+        Parameters
+        ----------
+        read : `~collections.abc.Mapping` [`~pathlib.Path`, `ReadFile`]
+            Files that have just been read.
+
+        Returns
+        -------
+        more : `bool`
+            Whether there may be more to be claimed at once.
+        """
+        self._store_copied()
+        if self.outage:
+            return False
+        now = self._clock.now()
+        # What would have to wait for others to be copied stays ready, and lets what is smaller pass.
+        due = self._inbox.due(State.READY, now, self._batch_files, largest=self._copier.room())
+        exhausted = [record for record in due if record.attempts >= self._patience.max_attempts]
+        self._journal.move((record, spent(record, now)) for record in exhausted)
+        self._claim(batch([record for record in due if record not in exhausted], self._batch_bytes), read)
+        return bool(due)
+
+    def next_due(self) -> datetime | None:
+        """Tell when the next file falls due; `None` if something else has to happen before.
+
+        What is ready and waits for room among the copies is not due: the end of a copy wakes the loop.
+        """
+        if self.outage:
+            return None
+        full = self._copier.room() is not None
+        return self._inbox.next_due({State.SEEN} if full else {State.SEEN, State.READY})
+
+    def wake_known(self) -> None:
+        """Wake the pfsConfigs whose visits someone else has brought into the repository."""
+        now = self._clock.now()
+        if self.outage or now < self._next_question:
+            return
+        self._next_question = now + QUESTIONS
+        visits = {record.visit for record in self._inbox.in_state({State.WAITING})}
+        try:
+            known = self._repository.designs(visits) if visits else {}
+        except Outage as error:
+            self._pause(error)
+        else:
+            self._woken(known.keys(), {State.WAITING})
+
+    def give_up_waiting(self) -> None:
+        """Expect no more what a pfsConfig has waited for too long."""
+        now = self._clock.now()
+        overdue = self._inbox.due(State.WAITING, now, self._batch_files)
+        self._journal.move((record, record.orphaned(now)) for record in overdue)
+
+    def put_back(self) -> None:
+        """End all copies; their files are ready again, and not charged."""
+        self._put_back(self._abandoned())
+
+    def recover(self) -> int:
+        """Make all files ready again that were claimed, by this process or one that died; count them."""
+        self._abandoned()
+        return self._journal.recover(self._clock.now())
+
+    def _store_copied(self) -> None:
+        """Store the files whose copies have come to their end.
+
+        Those go first of which there is a copy: a disk without room for one file has it for others.
+        """
+        with self._copier.finished() as copies:
+            ended = [(*self._copying.pop(copy.source), copy) for copy in copies]
+            for failed in (False, True):
+                some = [each for each in ended if isinstance(each[2].error, Outage) is failed]
+                self._store(
+                    [record for record, _, _ in some],
+                    {copy.source: copy.error or file._replace(copy=copy.path) for _, file, copy in some},
+                )
+
+    def _claim(self, ready: Sequence[FileRecord], read: Mapping[Path, ReadFile]) -> None:
+        now = self._clock.now()
+        self._store(self._journal.move((record, record.claimed(now)) for record in ready), read)
+
+    def _store(self, claimed: Sequence[FileRecord], known: Mapping[Path, ReadFile | IngestdError]) -> None:
+        """Ingest claimed records, then the pfsConfigs that waited for the visits among them."""
+        if not claimed:
+            return
+        try:
+            answer = self._ingester.ingest(claimed, known)
+        except Outage as error:
+            self._put_back(claimed)
+            self._pause(error)
+            return
+        except Interrupted:
+            self._put_back(claimed)
+            raise
+        moved = self._journal.move(zip(claimed, answer.successors, strict=True))
+        for each in answer.to_copy:
+            self._copying[each.record.path] = each.record, each.file
+            self._copier.begin(each.file.sighting, each.where, live=each.record.live)
+        raws = {r.visit for r in moved if r.kind is Kind.RAW and r.state is State.INGESTED}
+        self._claim(self._woken(raws, {State.WAITING, State.ORPHANED}), {})
+
+    def _woken(self, visits: Collection[int], states: Collection[State]) -> Sequence[FileRecord]:
+        waiting = self._inbox.of_visits(visits, states) if visits else ()
+        now = self._clock.now()
+        return self._journal.move((record, record.ready(now)) for record in waiting)
+
+    def _pause(self, error: Outage) -> None:
+        """Ask nothing of the repository until the next probe; what is being copied for it is put back."""
+        now = self._clock.now()
+        self.next_probe = now + self._probe_interval
+        if not (self.outage and self.outage.is_known(error)):
+            _log.error("outage.began", code=error.code, error=str(error))
+            self.outage = Trouble(error, self.outage.since if self.outage else now)
+        self.put_back()
+
+    def _put_back(self, claimed: Sequence[FileRecord]) -> None:
+        now = self._clock.now()
+        self._journal.move((record, record.put_back(now)) for record in claimed)
+
+    def _abandoned(self) -> Sequence[FileRecord]:
+        self._copier.cancel()
+        records = [record for record, _ in self._copying.values()]
+        self._copying.clear()
+        return records
