@@ -1,18 +1,20 @@
 """What commands do beside a daemon that may be running: read its status, its inbox, and write to it."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import date, datetime
 from pathlib import Path
 
-from pfs_ingestd.adapters.inbox import SqlInbox, open_inbox
 from pfs_ingestd.adapters.status_file import StatusFile
 from pfs_ingestd.adapters.system import Holder, InstanceLock, SystemClock
+from pfs_ingestd.board.night import Night
 from pfs_ingestd.config import Config
-from pfs_ingestd.errors import Code, StaleRecord, Vanished
+from pfs_ingestd.errors import StaleRecord
+from pfs_ingestd.noticeboard import read_night
+from pfs_ingestd.parts import inbox_beside
 from pfs_ingestd.records import FileRecord, IllegalMove, State
 
-__all__ = ["count_files", "read_status", "retry_files", "select_files", "skip_files"]
+__all__ = ["count_files", "look_at_night", "read_status", "retry_files", "select_files", "skip_files"]
 
 
 def read_status(config: Config) -> tuple[Mapping[str, object], Holder | None]:
@@ -38,8 +40,28 @@ def select_files(
     Vanished
         If no daemon has run yet.
     """
-    with _inbox(config, read_only=True) as inbox:
+    with inbox_beside(config, read_only=True) as inbox:
         return list(inbox.select(states=states or None, visits=visits or None))
+
+
+def look_at_night(config: Config, night: date | None) -> Night:
+    """Tell what became of the visits of a night, beside a daemon that may be running.
+
+    Parameters
+    ----------
+    config : `Config`
+        The configuration.
+    night : `~datetime.date` or `None`
+        UTC date; `None` for the newest night that has visits.
+
+    Raises
+    ------
+    Vanished
+        If no daemon has run yet.
+    """
+    with inbox_beside(config, read_only=True) as inbox:
+        now = SystemClock().now()
+        return read_night(inbox, night, now, configs_expected=bool(config.watch.pfs_config))
 
 
 def retry_files(
@@ -59,11 +81,12 @@ def retry_files(
     retried : `~collections.abc.Sequence` [`FileRecord`]
         Their new records.
     others : `~collections.abc.Sequence` [`~pathlib.Path`]
-        Paths that are not in the inbox, or are being ingested at this moment.
+        Files that are not in the inbox, are being ingested at this moment, or are ingested and no longer on
+        disk: those would be called gone, whatever the repository has of them.
     """
     if not paths and not states:
         states = {State.REJECTED}
-    return _change(config, FileRecord.retried, paths=paths, states=states, visits=visits)
+    return _change(config, _retried, paths=paths, states=states, visits=visits)
 
 
 def skip_files(config: Config, paths: Collection[Path]) -> tuple[Sequence[FileRecord], Sequence[Path]]:
@@ -74,9 +97,16 @@ def skip_files(config: Config, paths: Collection[Path]) -> tuple[Sequence[FileRe
     skipped : `~collections.abc.Sequence` [`FileRecord`]
         Their new records.
     others : `~collections.abc.Sequence` [`~pathlib.Path`]
-        Paths that are not in the inbox, are being ingested at this moment, or are in the repository.
+        Files that are not in the inbox, are being ingested at this moment, or are in the repository.
     """
     return _change(config, FileRecord.skipped, paths=paths)
+
+
+def _retried(record: FileRecord, now: datetime) -> FileRecord:
+    """Start a file again, unless it was ingested and there is nothing left to ingest."""
+    if record.state is State.INGESTED and not os.path.lexists(record.path):
+        raise IllegalMove(f"there is nothing left to ingest: {record.path}")
+    return record.retried(now)
 
 
 def _change(
@@ -87,12 +117,12 @@ def _change(
     states: Collection[State] = (),
     visits: Collection[int] = (),
 ) -> tuple[Sequence[FileRecord], Sequence[Path]]:
-    """Move the records that an operator means; tell which moved, and which of the paths did not."""
+    """Move the records that an operator means; tell which moved, and which files did not."""
     now = SystemClock().now()
     moved = []
-    with _inbox(config, read_only=False) as inbox:
-        records = inbox.select(states=states or None, visits=visits or None, paths=paths or None)
-        for record in list(records):
+    with inbox_beside(config, read_only=False) as inbox:
+        records = list(inbox.select(states=states or None, visits=visits or None, paths=paths or None))
+        for record in records:
             try:
                 successor = move(record, now)
                 inbox.replace([(record, successor)])
@@ -100,22 +130,10 @@ def _change(
                 continue
             moved.append(successor)
     done = {record.path for record in moved}
-    return moved, [path for path in paths if path not in done]
+    return moved, [path for path in paths or (record.path for record in records) if path not in done]
 
 
 def count_files(config: Config) -> Mapping[State, int]:
     """Count the files in each state, beside a daemon that may be running."""
-    with _inbox(config, read_only=True) as inbox:
+    with inbox_beside(config, read_only=True) as inbox:
         return inbox.counts()
-
-
-@contextmanager
-def _inbox(config: Config, *, read_only: bool) -> Iterator[SqlInbox]:
-    file = config.state.database.file
-    if file and not file.exists():
-        raise Vanished(Code.VANISHED, f"there is no inbox at {file}", hint="no daemon has run here yet")
-    inbox = open_inbox(config.state.database.url, read_only=read_only)
-    try:
-        yield inbox
-    finally:
-        inbox.close()

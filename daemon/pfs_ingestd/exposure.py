@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TypeAlias
 
 from pfs_ingestd.errors import Code, Rejected
@@ -43,6 +44,8 @@ class RawHeader:
         Slit offset along the dispersion, in units of 1e-4 mm.
     cards : `~collections.abc.Mapping`
         The cards that the exposure record is made of, corrections applied.
+    night : `~datetime.date` or `None`
+        UTC date on which the exposure began; `None` where only its identity is known.
     """
 
     instrument: str
@@ -53,6 +56,7 @@ class RawHeader:
     pfs_design_id: int
     dither: int
     cards: Mapping[str, CardValue] = field(repr=False)
+    night: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,15 @@
 """Every change of a file's record: into the inbox, and one line of log for each change of state."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import structlog
 
 from pfs_ingestd.errors import StaleRecord
-from pfs_ingestd.ports import Inbox
+from pfs_ingestd.figures import Figures
+from pfs_ingestd.ports import FolderMark, Inbox
 from pfs_ingestd.records import FileRecord, State, path_text
 
 __all__ = ["Change", "Journal"]
@@ -44,22 +46,37 @@ class Journal:
         changed after it was ingested.
     changes : `int`
         How many changes this process has made.
+    figures : `Figures`
+        What they amount to.
+    visits : `set` [`int`]
+        Those of which files were ingested, until somebody takes note of them.
     """
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
+        self._marks: dict[Path, FolderMark] | None = None
         self.last_ingested: FileRecord | None = None
         self.last_rejected: FileRecord | None = None
         self.last_changed: FileRecord | None = None
         self.changes = 0
+        self.figures = Figures()
+        self.visits: set[int] = set()
 
     def enter(self, records: Sequence[FileRecord]) -> None:
-        """Insert records of newly seen files."""
-        if records:
+        """Insert records of newly seen files.
+
+        A file that someone else has made a record of meanwhile keeps that.
+        """
+        if not records:
+            return
+        try:
             self._inbox.add(records)
+        except StaleRecord:
+            records = [record for record in records if self._entered(record)]
         self.changes += len(records)
         for record in records:
-            _log.debug("file.seen", **_facts(record))
+            self._remember(None, record)
+            _tell(None, record)
 
     def move(self, changes: Iterable[Change]) -> Sequence[FileRecord]:
         """Replace records by their successors, and return those successors that took effect.
@@ -69,27 +86,67 @@ class Journal:
         effective = [(old, new) for old, new in changes if new != old]
         if not effective:
             return []
+        # Should such a file come back with its folder's time as it was (a file system mounted again), then
+        # only a folder that is not remembered is listed again.
+        self.forget({new.path.parent for _, new in effective if new.state is State.GONE})
         try:
             self._inbox.replace(effective)
         except StaleRecord:
             effective = [change for change in effective if self._moved(change)]
         self.changes += len(effective)
-        # Should such a file come back with its folder's time as it was (a file system mounted again), then
-        # only a folder that is not remembered is listed again.
-        if gone := {new.path.parent for _, new in effective if new.state is State.GONE}:
-            self._inbox.forget(gone)
         for old, new in effective:
-            self._remember(new)
+            self._remember(old, new)
             _tell(old, new)
         return [new for _, new in effective]
 
-    def _remember(self, record: FileRecord) -> None:
-        if record.changed:
-            self.last_changed = record
-        elif record.state is State.INGESTED:
-            self.last_ingested = record
-        elif record.state is State.REJECTED:
-            self.last_rejected = record
+    def recover(self, now: datetime) -> int:
+        """Put what was being ingested when the last process died back to ready; say how many.
+
+        What was remembered of the inbox may no longer be true of it, and is read again.
+        """
+        self._marks = None
+        return self._inbox.recover(now)
+
+    def marks(self) -> Mapping[Path, FolderMark]:
+        """Get the remembered folders. They are read only once: there are thousands, and no other writer."""
+        if self._marks is None:
+            self._marks = dict(self._inbox.marks())
+        return self._marks
+
+    def mark(self, marks: Collection[FolderMark]) -> None:
+        """Remember folders."""
+        if marks:
+            self._inbox.mark(marks)
+        if self._marks is not None:
+            self._marks.update((mark.folder, mark) for mark in marks)
+
+    def forget(self, folders: Collection[Path]) -> None:
+        """Forget remembered folders, so that the next scan lists them again."""
+        if not folders:
+            return
+        if self._marks is not None:
+            for folder in folders:
+                self._marks.pop(folder, None)
+        self._inbox.forget(folders)
+
+    def _remember(self, old: FileRecord | None, new: FileRecord) -> None:
+        self.figures.moved(old, new)
+        if old and (old.state, new.state) == (State.INGESTING, State.INGESTED):
+            self.visits.add(new.visit)
+        if new.changed:
+            self.last_changed = new
+        elif new.state is State.INGESTED:
+            self.last_ingested = new
+        elif new.state is State.REJECTED:
+            self.last_rejected = new
+
+    def _entered(self, record: FileRecord) -> bool:
+        try:
+            self._inbox.add([record])
+        except StaleRecord:
+            _log.info("record.stale", **_facts(record))
+            return False
+        return True
 
     def _moved(self, change: Change) -> bool:
         try:
@@ -100,7 +157,7 @@ class Journal:
         return True
 
 
-def _tell(old: FileRecord, new: FileRecord) -> None:
+def _tell(old: FileRecord | None, new: FileRecord) -> None:
     level, event = _event(old, new)
     if level < logging.INFO and not _log.is_enabled_for(level):
         return
@@ -111,13 +168,15 @@ def _tell(old: FileRecord, new: FileRecord) -> None:
         reason["changed"] = new.changed
     if new.not_before and new.state in {State.READY, State.WAITING}:
         reason["until"] = new.not_before.isoformat()
-    since = new.steady_since if new.state is State.INGESTED else old.updated
+    since = old.updated if old and new.state is not State.INGESTED else new.steady_since
     _log.log(
         level, event, ms=round((new.updated - since) / timedelta(milliseconds=1)), **reason, **_facts(new)
     )
 
 
-def _event(old: FileRecord, new: FileRecord) -> tuple[int, str]:
+def _event(old: FileRecord | None, new: FileRecord) -> tuple[int, str]:
+    if old is None:
+        return _EVENTS[new.state]
     if (old.state, new.state) == (State.INGESTING, State.READY):
         return (logging.WARNING, "file.postponed") if new.error else (logging.INFO, "file.returned")
     if (old.state, new.state) == (State.INGESTED, State.INGESTED):

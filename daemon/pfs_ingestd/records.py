@@ -4,10 +4,10 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pfs_ingestd.errors import Code, IngestdError
 
@@ -51,7 +51,9 @@ class State(StrEnum):
 
 
 MOVES: Mapping[State, frozenset[State]] = {
-    State.SEEN: frozenset({State.SEEN, State.READY, State.REJECTED, State.SKIPPED, State.GONE}),
+    State.SEEN: frozenset(
+        {State.SEEN, State.READY, State.INGESTED, State.REJECTED, State.SKIPPED, State.GONE}
+    ),
     State.READY: frozenset({State.SEEN, State.INGESTING, State.SKIPPED, State.GONE}),
     State.INGESTING: frozenset(
         {State.SEEN, State.READY, State.WAITING, State.INGESTED, State.REJECTED, State.GONE}
@@ -63,6 +65,12 @@ MOVES: Mapping[State, frozenset[State]] = {
     State.SKIPPED: frozenset({State.SEEN, State.SKIPPED, State.GONE}),
     State.GONE: frozenset({State.SEEN}),
 }
+
+_EPOCH = date(1970, 1, 1)
+_NS_PER_DAY = 86_400 * 10**9
+_LAST_DAY = (date.max - _EPOCH).days
+
+_ALREADY_THERE = "the repository had these bytes already"
 
 PENDING = frozenset({State.SEEN, State.READY, State.INGESTING})
 """The states in which the daemon itself still owes the file something."""
@@ -119,6 +127,12 @@ class Sighting:
     ctime_ns: int
     inode: int
 
+    @property
+    def night(self) -> date:
+        """The UTC date of the last change of content, as near as there is a date."""
+        day = self.mtime_ns // _NS_PER_DAY
+        return _EPOCH + timedelta(days=min(max(day, 0), _LAST_DAY))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRecord:
@@ -132,6 +146,9 @@ class FileRecord:
         What the name says; see `FileName`.
     size, mtime_ns, inode : `int`
         The content that the record speaks of: a file of which one differs is another file.
+    night : `~datetime.date`
+        UTC date on which the exposure began, as its header says; of other files, and until the header has
+        been read, that of the last change of content.
     steady_since : `~datetime.datetime`
         When this content was first seen, by our clock: the file's arrival.
     first_seen, updated : `~datetime.datetime`
@@ -150,6 +167,8 @@ class FileRecord:
         UUID of the dataset, once ingested.
     changed : `str` or `None`
         What changed in the file after it was ingested.
+    cameras : `frozenset` [`str`] or `None`
+        The cameras that a pfsConfig says are expected for its visit, such as ``b1``; `None` if it does not.
     """
 
     path: Path
@@ -160,6 +179,7 @@ class FileRecord:
     size: int
     mtime_ns: int
     inode: int
+    night: date
     steady_since: datetime
     first_seen: datetime
     updated: datetime
@@ -171,9 +191,10 @@ class FileRecord:
     error: str | None = None
     dataset_id: str | None = None
     changed: str | None = None
+    cameras: frozenset[str] | None = None
 
-    def to(self, state: State, now: datetime) -> Self:
-        """Move to another state, if the table of moves allows it.
+    def to(self, state: State, now: datetime, **changes: Any) -> Self:
+        """Move to another state, if the table of moves allows it, and change something with it.
 
         Raises
         ------
@@ -182,7 +203,7 @@ class FileRecord:
         """
         if state not in MOVES[self.state]:
             raise IllegalMove(f"a file cannot go from {self.state} to {state}: {self.path}")
-        return replace(self, state=state, updated=now)
+        return replace(self, state=state, updated=now, **changes)
 
     def resembles(self, sighting: Sighting) -> bool:
         """Say whether a sighting shows the content that this record speaks of."""
@@ -225,13 +246,26 @@ class FileRecord:
 
     def ingested(self, dataset_id: str, *, already: bool, now: datetime) -> Self:
         """Be in the repository, which may have had the same bytes already."""
-        return replace(
-            self.to(State.INGESTED, now),
+        return self.to(
+            State.INGESTED,
+            now,
             dataset_id=dataset_id,
             not_before=None,
             code=Code.ALREADY_THERE if already else None,
-            error="the repository had these bytes already" if already else None,
+            error=_ALREADY_THERE if already else None,
             changed=None,
+        )
+
+    def found(self, dataset_id: str, now: datetime) -> Self:
+        """Be in the repository already, as this very file: one of an archive, whenever it was linked here."""
+        return self.to(
+            State.INGESTED,
+            now,
+            live=False,
+            dataset_id=dataset_id,
+            not_before=None,
+            code=Code.ALREADY_THERE,
+            error=_ALREADY_THERE,
         )
 
     def orphaned(self, now: datetime) -> Self:
@@ -269,12 +303,14 @@ class FileRecord:
             size=sighting.size,
             mtime_ns=sighting.mtime_ns,
             inode=sighting.inode,
+            night=sighting.night,
             steady_since=now,
             attempts=0,
             not_before=again,
             code=None,
             error=None,
             dataset_id=None,
+            cameras=None,
         )
 
     def flagged(self, what: str, now: datetime) -> Self:
@@ -286,8 +322,8 @@ _AWKWARD = re.compile("[\x00-\x1f\x7f\udc80-\udcff\\\\]")
 _ESCAPE = re.compile(r"\\(\\|x[0-9a-f]{2})")
 
 
-def path_text(path: Path) -> str:
-    r"""Write a path as one line of text that every database, log and terminal can hold.
+def path_text(path: Path | str) -> str:
+    r"""Write a path, or a name, as one line of text that every database, log and terminal can hold.
 
     Control characters and bytes that are not UTF-8 become ``\xNN``, a backslash becomes two; any other path
     is left as it is. `text_path` is the way back.

@@ -1,13 +1,16 @@
-"""Tells operators and the service manager how it goes, as often as is good."""
+"""Tells operators, programs and the service manager how it goes, as often as is good."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import structlog
 
 from pfs_ingestd.errors import ExitCode, Fatal, IngestdError, Outage, TryLater
+from pfs_ingestd.figures import SLOT, memory
 from pfs_ingestd.journal import Journal
-from pfs_ingestd.ports import Clock, Inbox, Notifier, StatusSink, WatcherHealth
+from pfs_ingestd.noticeboard import Noticeboard
+from pfs_ingestd.ports import Clock, DiskRooms, Inbox, MetricsSink, Notifier, StatusSink, WatcherHealth
 from pfs_ingestd.records import PENDING, State
 from pfs_ingestd.status import Condition, Phase, Process, ScanCost, Status, summarise
 
@@ -25,18 +28,24 @@ _log = structlog.get_logger()
 
 
 class Reporter:
-    """Writes the status when something changed, and keeps the service manager informed.
+    """Writes status and metrics when something changed, and keeps the service manager informed.
 
     Parameters
     ----------
     inbox : `Inbox`
         Where the counts come from.
     journal : `Journal`
-        Knows the last files.
+        Knows the last files, and what was done with all of them.
     sink : `StatusSink`
         Where the status goes.
+    metrics : `MetricsSink` or `None`
+        Where the metrics go, if anybody wants them.
+    disks : `DiskRooms`
+        The disks that the daemon writes to.
     notifier : `Notifier`
         The service manager.
+    noticeboard : `Noticeboard` or `None`
+        Puts the night board up, if anybody wants it.
     process : `Process`
         Who speaks.
     clock : `Clock`
@@ -49,27 +58,40 @@ class Reporter:
         inbox: Inbox,
         journal: Journal,
         sink: StatusSink,
+        metrics: MetricsSink | None,
+        disks: DiskRooms,
         notifier: Notifier,
+        noticeboard: Noticeboard | None,
         process: Process,
         clock: Clock,
     ) -> None:
         self._inbox = inbox
         self._journal = journal
         self._sink = sink
+        self._metrics = metrics
+        self._disks = disks
         self._notifier = notifier
+        self._noticeboard = noticeboard
         self._process = process
         self._clock = clock
         self._condition = Condition(phase=Phase.STARTING, since=clock.now())
         self._health: Sequence[WatcherHealth] = ()
         self._scan: ScanCost | None = None
+        self._scanned: dict[Path, datetime] = {}
+        self._reported_at = clock.now()
         self._told_at = clock.now() - LONGEST
         self._told: object = None
         self._alive_at = self._told_at
         self._changes = 0
         self._counts: Mapping[State, int] = {}
         self._oldest_pending: datetime | None = None
+        self._remembered = False
         self._sentence = str(Phase.STARTING)
-        self._unwritable = False
+        self._unwritable: set[str] = set()
+
+    def starting(self) -> None:
+        """Say that there is a daemon, which may have to wait before it can do anything."""
+        self._write(())
 
     def running(self) -> None:
         """Say that the first scan is done."""
@@ -90,8 +112,7 @@ class Reporter:
         scan : `ScanCost` or `None`
             The last scan.
         """
-        self._health = health
-        self._scan = scan
+        self._count_up(troubles, health, scan)
         age = self._clock.now() - self._told_at
         worth_telling = (self._condition.phase, [error.code for error in troubles], health)
         changed = worth_telling != self._told
@@ -101,6 +122,8 @@ class Reporter:
         if self._clock.now() - self._alive_at >= SHORTEST:
             self._alive_at = self._clock.now()
             self._notifier.alive(self._sentence)
+        if self._noticeboard:
+            self._noticeboard.renew()
 
     def stopping(self) -> None:
         """Say that the daemon is going down."""
@@ -113,6 +136,22 @@ class Reporter:
         failed = code not in {ExitCode.DONE, ExitCode.SOME_REJECTED}
         self._become(Phase.FAILED if failed else Phase.STOPPED, reason)
         self._write(())
+        if self._noticeboard:
+            self._noticeboard.renew(last=True)
+
+    def _count_up(
+        self, troubles: Sequence[IngestdError], health: Sequence[WatcherHealth], scan: ScanCost | None
+    ) -> None:
+        """Take note of how it goes, and of the time that has passed."""
+        now = self._clock.now()
+        figures = self._journal.figures
+        figures.troubled([error.code for error in troubles], now - self._reported_at)
+        self._reported_at = now
+        self._health = health
+        if scan and scan is not self._scan:
+            figures.scanned(scan.seconds, scan.folders)
+            self._scanned |= {each.root: scan.at for each in health if each.root not in scan.unread}
+        self._scan = scan
 
     def _count(self) -> None:
         """Ask the inbox for its numbers; while it does not answer, the last ones stand.
@@ -120,6 +159,11 @@ class Reporter:
         An inbox that is unusable stops the daemon, but does not keep it from saying that it stops.
         """
         try:
+            if not self._remembered:
+                started = self._process.started
+                earlier = self._inbox.ingested(memory(self._clock.now()), started, SLOT)
+                self._journal.figures.remember(earlier)
+                self._remembered = True
             self._counts, self._oldest_pending = self._inbox.counts(), self._inbox.oldest(PENDING)
         except (Fatal, Outage, TryLater) as error:
             if isinstance(error, Fatal) and self._condition.phase in _AT_WORK:
@@ -130,8 +174,9 @@ class Reporter:
         self._condition = self._condition.become(phase, reason, self._clock.now())
 
     def _write(self, troubles: Sequence[str]) -> None:
-        """Write the status; a full disk is no reason to stop ingesting, but is told once."""
+        """Write status and metrics; a full disk is no reason to stop ingesting, but is told once."""
         self._count()
+        figures = self._journal.figures
         status = summarise(
             self._condition,
             now=self._clock.now(),
@@ -139,8 +184,11 @@ class Reporter:
             troubles=troubles,
             watchers=self._health,
             scan=self._scan,
+            scanned=self._scanned,
             counts=self._counts,
             oldest_pending=self._oldest_pending,
+            throughput=figures.throughput(self._clock.now()),
+            disks=self._disks.room(),
             last_ingested=self._journal.last_ingested,
             last_rejected=self._journal.last_rejected,
             last_changed=self._journal.last_changed,
@@ -149,14 +197,19 @@ class Reporter:
         self._sentence = _sentence(status)
         self._told_at = status.heartbeat
         self._changes = self._journal.changes
+        self._try("status.unwritable", lambda: self._sink.write(status.as_json()))
+        if metrics := self._metrics:
+            self._try("metrics.unwritable", lambda: metrics.write(status, figures))
+
+    def _try(self, event: str, write: Callable[[], None]) -> None:
         try:
-            self._sink.write(status.as_json())
+            write()
         except TryLater as error:
-            if not self._unwritable:
-                _log.warning("status.unwritable", code=error.code, error=str(error))
-            self._unwritable = True
+            if event not in self._unwritable:
+                _log.warning(event, code=error.code, error=str(error))
+            self._unwritable.add(event)
         else:
-            self._unwritable = False
+            self._unwritable.discard(event)
 
 
 def _sentence(status: Status) -> str:

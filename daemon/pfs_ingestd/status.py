@@ -1,5 +1,6 @@
 """How the daemon is, in one value that anybody can read."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -7,14 +8,33 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, Self
 
+from pfs_ingestd.figures import Amount, Throughput
 from pfs_ingestd.records import PENDING, FileRecord, State, path_text
+from pfs_ingestd.text import one_line
 
-__all__ = ["Condition", "Phase", "Process", "ScanCost", "Status", "WatchedRoot", "summarise"]
+__all__ = [
+    "LARGEST",
+    "Condition",
+    "DiskRoom",
+    "Phase",
+    "Process",
+    "ScanCost",
+    "Status",
+    "WatchedRoot",
+    "status_text",
+    "summarise",
+]
 
 VERSION = 1
 """Raised when a key of the status changes its meaning or goes away; new keys may come at any time."""
 
-_LONGEST_REASON = 500
+LARGEST = 8000
+"""Bytes that the text of a status never exceeds, however long the names and errors in it are."""
+
+_LENGTHS = (500, 200, 100, 60, 40, 24, 12)
+"""Characters left of each text: the first length with which the whole is small enough."""
+
+_MOST_WATCHERS = 20
 
 
 class Phase(StrEnum):
@@ -109,11 +129,37 @@ class ScanCost:
         How long it took.
     folders : `int`
         How many folders had to be listed.
+    unread : `frozenset` [`~pathlib.Path`], optional
+        Folders that could not be read.
     """
 
     at: datetime
     seconds: float
     folders: int
+    unread: frozenset[Path] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskRoom:
+    """How much room there is on the disk that something of ours lies on.
+
+    Parameters
+    ----------
+    what : `str`
+        What lies there: ``repository``, ``inbox`` or ``status``.
+    folder : `~pathlib.Path`
+        Where it lies.
+    free, size : `int` or `None`
+        Bytes that we may still write, and that the disk has in all; `None` if they cannot be found out.
+    reason : `str`
+        Why they cannot.
+    """
+
+    what: str
+    folder: Path
+    free: int | None = None
+    size: int | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +178,16 @@ class Status:
         How each root is watched.
     scan : `ScanCost` or `None`
         The last scan.
+    scanned : `~collections.abc.Mapping`
+        When the last scan ended that could read a root, for each.
     counts : `~collections.abc.Mapping`
         Number of files in each state.
     oldest_pending : `~datetime.datetime` or `None`
         When the file arrived that has been waiting longest for the daemon.
+    throughput : `Throughput`
+        How much has gone through of late.
+    disks : `tuple` [`DiskRoom`]
+        How much room is left where the daemon writes.
     last_ingested, last_rejected, last_changed : `FileRecord` or `None`
         The files of which this was said last.
     """
@@ -145,41 +197,83 @@ class Status:
     process: Process
     watchers: tuple[WatchedRoot, ...]
     scan: ScanCost | None
+    scanned: Mapping[Path, datetime]
     counts: Mapping[State, int]
     oldest_pending: datetime | None
+    throughput: Throughput
+    disks: tuple[DiskRoom, ...]
     last_ingested: FileRecord | None
     last_rejected: FileRecord | None
     last_changed: FileRecord | None
 
-    def as_json(self) -> dict[str, object]:
-        """Write it as values that JSON can hold, times as ISO 8601 in UTC."""
+    @property
+    def pending(self) -> int:
+        """How many files the daemon itself still owes something."""
+        return sum(self.counts.get(state, 0) for state in PENDING)
+
+    @property
+    def oldest_age(self) -> float | None:
+        """For how many seconds the oldest of them has been waiting."""
+        if self.oldest_pending is None:
+            return None
+        return max(0.0, round((self.heartbeat - self.oldest_pending).total_seconds(), 3))
+
+    def as_json(self) -> Mapping[str, object]:
+        """Write it as values that JSON can hold, times as ISO 8601 in UTC.
+
+        Texts are shortened as far as `LARGEST` demands. ``status.schema.json`` describes the result.
+        """
+        for longest in _LENGTHS:
+            content = self._content(longest)
+            if len(status_text(content).encode()) <= LARGEST:
+                break
+        return content
+
+    def _content(self, longest: int) -> dict[str, object]:
+        # Those that are in trouble first: what does not fit is what there is least to say of.
+        watchers = sorted(self.watchers, key=lambda watcher: watcher.healthy)[:_MOST_WATCHERS]
         return {
             "version": VERSION,
             "state": str(self.condition.phase),
-            "reason": _short(self.condition.reason),
+            "reason": _short(self.condition.reason, longest),
             "since": _time(self.condition.since),
             "heartbeat": _time(self.heartbeat),
             "pid": self.process.pid,
-            "host": self.process.host,
-            "program_version": self.process.program_version,
-            "repository": self.process.repository,
+            "host": _short(self.process.host, longest),
+            "program_version": _short(self.process.program_version, longest),
+            "repository": _short_path(self.process.repository, longest),
             "started": _time(self.process.started),
-            "watchers": [_watcher(watcher) for watcher in self.watchers],
+            "watchers": [self._watcher(watcher, longest) for watcher in watchers],
+            "watchers_left_out": len(self.watchers) - len(watchers),
             "last_scan": self.scan and _scan(self.scan),
             "counts": {str(state): self.counts.get(state, 0) for state in State},
-            "pending": self._pending(),
-            "last_ingested": self.last_ingested and _file(self.last_ingested),
-            "last_rejected": self.last_rejected and _file(self.last_rejected),
-            "last_changed": self.last_changed and _file(self.last_changed),
+            "pending": {
+                "files": self.pending,
+                "oldest": self.oldest_pending and _time(self.oldest_pending),
+                "oldest_age_seconds": self.oldest_age,
+            },
+            "throughput": _throughput(self.throughput),
+            "disks": {disk.what: _disk(disk, longest) for disk in self.disks},
+            "last_ingested": self.last_ingested and _file(self.last_ingested, longest),
+            "last_rejected": self.last_rejected and _file(self.last_rejected, longest),
+            "last_changed": self.last_changed and _file(self.last_changed, longest),
         }
 
-    def _pending(self) -> dict[str, object]:
-        oldest = self.oldest_pending
+    def _watcher(self, watcher: WatchedRoot, longest: int) -> dict[str, object]:
+        scanned = self.scanned.get(watcher.root)
         return {
-            "files": sum(self.counts.get(state, 0) for state in PENDING),
-            "oldest": oldest and _time(oldest),
-            "oldest_age_seconds": oldest and max(0.0, round((self.heartbeat - oldest).total_seconds(), 3)),
+            "root": _short_path(path_text(watcher.root), longest),
+            "mode": watcher.mode,
+            "healthy": watcher.healthy,
+            "reason": _short(watcher.reason, longest),
+            "last_scan": scanned and _time(scanned),
         }
+
+
+def status_text(content: Mapping[str, object]) -> str:
+    """Write a status as JSON, a key a line: short, and still to be read without a program."""
+    lines = (f"  {json.dumps(key)}: {_json(value)}" for key, value in content.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def summarise(
@@ -190,8 +284,11 @@ def summarise(
     troubles: Sequence[str],
     watchers: Sequence[WatchedRoot],
     scan: ScanCost | None,
+    scanned: Mapping[Path, datetime],
     counts: Mapping[State, int],
     oldest_pending: datetime | None,
+    throughput: Throughput,
+    disks: Sequence[DiskRoom],
     last_ingested: FileRecord | None,
     last_rejected: FileRecord | None,
     last_changed: FileRecord | None,
@@ -208,12 +305,14 @@ def summarise(
         The time.
     troubles : `~collections.abc.Sequence` [`str`]
         What does not work, for a person: an outage, an unreadable folder.
-    process, watchers, scan, counts, oldest_pending, last_ingested, last_rejected, last_changed
+    process, watchers, scan, scanned, counts, oldest_pending, throughput, disks
         See `Status`; the counts come from the inbox.
+    last_ingested, last_rejected, last_changed
+        See `Status`.
     """
     reasons = [
         *troubles,
-        *(f"{watcher.root}: {watcher.reason}" for watcher in watchers if not watcher.healthy),
+        *(f"{path_text(watcher.root)}: {watcher.reason}" for watcher in watchers if not watcher.healthy),
     ]
     return Status(
         heartbeat=now,
@@ -221,8 +320,11 @@ def summarise(
         process=process,
         watchers=tuple(watchers),
         scan=scan,
+        scanned=dict(scanned),
         counts=dict(counts),
         oldest_pending=oldest_pending,
+        throughput=throughput,
+        disks=tuple(disks),
         last_ingested=last_ingested,
         last_rejected=last_rejected,
         last_changed=last_changed,
@@ -235,27 +337,42 @@ def _condition(before: Condition, reason: str, now: datetime) -> Condition:
     return before.become(Phase.DEGRADED if reason else Phase.RUNNING, reason, now)
 
 
-def _watcher(watcher: WatchedRoot) -> dict[str, object]:
-    return {
-        "root": path_text(watcher.root),
-        "mode": watcher.mode,
-        "healthy": watcher.healthy,
-        "reason": _short(watcher.reason),
-    }
-
-
 def _scan(scan: ScanCost) -> dict[str, object]:
     return {"at": _time(scan.at), "seconds": round(scan.seconds, 3), "folders": scan.folders}
 
 
-def _file(record: FileRecord) -> dict[str, object]:
+def _throughput(of: Throughput) -> dict[str, object]:
     return {
-        "path": path_text(record.path),
+        "today": _amount(of.today),
+        "last_hour": _amount(of.last_hour),
+        "files_per_second": round(of.files_per_second, 3),
+        "megabytes_per_second": round(of.bytes_per_second / 1e6, 3),
+        "latency_median_seconds": _rounded(of.latency_median),
+        "latency_p99_seconds": _rounded(of.latency_p99),
+    }
+
+
+def _amount(of: Amount) -> dict[str, int]:
+    return {"files": of.files, "bytes": of.bytes}
+
+
+def _disk(disk: DiskRoom, longest: int) -> dict[str, object]:
+    return {
+        "folder": _short_path(path_text(disk.folder), longest),
+        "free_bytes": disk.free,
+        "size_bytes": disk.size,
+        "reason": _short(disk.reason, longest),
+    }
+
+
+def _file(record: FileRecord, longest: int) -> dict[str, object]:
+    return {
+        "path": _short_path(path_text(record.path), longest),
         "visit": record.visit,
         "at": _time(record.updated),
         "code": record.code,
-        "error": record.error and _short(record.error),
-        "changed": record.changed and _short(record.changed),
+        "error": record.error and _short(record.error, longest),
+        "changed": record.changed and _short(record.changed, longest),
     }
 
 
@@ -263,5 +380,24 @@ def _time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 1]}…"
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)
+
+
+def _short(text: str, longest: int) -> str:
+    """Write the beginning of a text as one line that every encoding and terminal can hold."""
+    line = one_line(text)
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def _short_path(path: str, longest: int) -> str:
+    """Leave out the middle of a path: its end says which one it is, its beginning where to look."""
+    line = one_line(path)
+    if len(line) <= longest:
+        return line
+    begin = longest // 3
+    return f"{line[:begin]}…{line[begin + 1 - longest :]}"

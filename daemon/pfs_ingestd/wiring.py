@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,11 +11,19 @@ from importlib.metadata import version
 from pathlib import Path
 from queue import SimpleQueue
 
-from pfs_ingestd.adapters.filesystems import mount_of, only_written_here
+from pfs_ingestd.adapters.board_file import BoardFile
+from pfs_ingestd.adapters.disks import Disks
+from pfs_ingestd.adapters.filesystems import only_written_here
 from pfs_ingestd.adapters.folder import WatchedFolder
 from pfs_ingestd.adapters.headers import FitsHeaders
 from pfs_ingestd.adapters.inbox import SqlInbox, keep_inbox, open_inbox
-from pfs_ingestd.adapters.repository import ButlerRepository, create_repository, open_repository
+from pfs_ingestd.adapters.metrics import MetricsFile
+from pfs_ingestd.adapters.repository import (
+    ButlerRepository,
+    DatastoreCopier,
+    create_repository,
+    open_repository,
+)
 from pfs_ingestd.adapters.status_file import StatusFile
 from pfs_ingestd.adapters.system import (
     Holder,
@@ -26,15 +34,26 @@ from pfs_ingestd.adapters.system import (
     stop_posting,
 )
 from pfs_ingestd.adapters.watcher import InotifyWatcher, PollWatcher, Watchers
+from pfs_ingestd.completions import Completions
 from pfs_ingestd.config import Config, Problem, problems
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Rejected
 from pfs_ingestd.ingester import Ingester
+from pfs_ingestd.intake import Intake
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.loop import Daemon, Pace
+from pfs_ingestd.noticeboard import Noticeboard
 from pfs_ingestd.oneshot import OneShot, Result
+from pfs_ingestd.parts import (
+    configured_runs,
+    patience_of,
+    roots_of,
+    runs_of,
+    watched_folder,
+)
 from pfs_ingestd.pfs import names
-from pfs_ingestd.policy import Patience, replaced
-from pfs_ingestd.ports import Dataset, Message, Outcome, Stored, Watcher
+from pfs_ingestd.pfs.corrections import search_path
+from pfs_ingestd.policy import Patience, described, replaced
+from pfs_ingestd.ports import Dataset, Header, Message, Outcome, Stored, Watcher
 from pfs_ingestd.records import FileRecord, Kind, Sighting, State, path_text
 from pfs_ingestd.reporter import Reporter
 from pfs_ingestd.scanner import Scanner
@@ -48,7 +67,9 @@ __all__ = [
     "service",
 ]
 
-CORRECTIONS_VARIABLE = "METADATA_CORRECTIONS_PATH"
+INLINE_BYTES = 16_000_000
+"""How much of a batch is copied in the loop: a few hundredths of a second of a disk, so that files of a few
+kilobytes do not take the long way. What is larger is copied beside the loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,23 +134,31 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
             config.repository,
             transfer=config.ingest.transfer,
             instrument=config.instrument,
-            runs=_configured_runs(config),
+            runs=configured_runs(config),
+            inline_bytes=INLINE_BYTES,
         )
         stack.callback(repository.close)
         mailbox: SimpleQueue[Message] = SimpleQueue()
+        copier = DatastoreCopier(
+            explain=repository.explain, post=mailbox.put, move=config.ingest.transfer == "move"
+        )
+        stack.callback(copier.cancel)
         post_on_signals(mailbox)
         stack.callback(stop_posting)
-        patience = _patience(config)
-        roots = _roots(config)
-        folder = _configured_folder(config)
-        headers = FitsHeaders(corrections=_corrections(environ), workers=config.watch.workers)
+        patience = patience_of(config)
+        roots = roots_of(config)
+        folder = watched_folder(config)
+        headers = FitsHeaders(corrections=search_path(environ), workers=config.watch.workers)
         stack.callback(headers.close)
         journal = Journal(inbox)
         reporter = Reporter(
             inbox=inbox,
             journal=journal,
             sink=StatusFile(config.status.file),
+            metrics=MetricsFile(config.status.metrics) if config.status.metrics else None,
+            disks=Disks(_written_to(config), monotonic=time.monotonic),
             notifier=SystemdNotifier(environ),
+            noticeboard=_noticeboard(config, inbox, journal, clock),
             process=Process(
                 pid=me.pid,
                 host=me.host,
@@ -148,20 +177,30 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
                 headers=headers,
                 inbox=inbox,
                 journal=journal,
+                repository=repository,
                 clock=clock,
                 patience=patience,
             ),
-            ingester=Ingester(folder, headers, repository, clock, patience),
-            repository=repository,
+            intake=Intake(
+                inbox=inbox,
+                journal=journal,
+                ingester=Ingester(folder, headers, repository, clock, patience),
+                repository=repository,
+                copier=copier,
+                clock=clock,
+                patience=patience,
+                batch_files=config.ingest.batch_files,
+                batch_bytes=config.ingest.byte_bound,
+                probe_interval=config.ingest.probe_interval,
+            ),
             watcher=_watcher("poll" if once else config.watch.mode, list(roots), folder, mailbox),
+            completions=Completions(inbox, journal, clock),
             reporter=reporter,
             clock=clock,
-            patience=patience,
             pace=Pace(
                 rescan=config.watch.rescan,
                 probe_interval=config.ingest.probe_interval,
                 batch_files=config.ingest.batch_files,
-                batch_bytes=config.ingest.byte_bound,
                 fail_fast=config.ingest.policy == "fail-fast",
             ),
         )
@@ -202,10 +241,10 @@ def one_shot(
             options.repository,
             transfer=options.transfer,
             instrument=options.instrument,
-            runs=_runs({options.kind: options.run}),
+            runs=runs_of({options.kind: options.run}),
         )
         stack.callback(repository.close)
-        headers = FitsHeaders(corrections=_corrections(environ), workers=options.workers)
+        headers = FitsHeaders(corrections=search_path(environ), workers=options.workers)
         stack.callback(headers.close)
         ingester = Ingester(folder, headers, repository, clock, patience)
         command = OneShot(
@@ -237,7 +276,7 @@ def replace_file(config: Config, path: Path, environ: Mapping[str, str]) -> File
         If the repository or the inbox is unusable, or does not answer.
     """
     clock = SystemClock()
-    folder = _configured_folder(config)
+    folder = watched_folder(config)
     if (sighting := folder.look(path)) is None:
         raise Rejected(Code.BAD_NAME, f"{path} is not there, or not a file of a watched folder")
     with ExitStack() as stack:
@@ -247,10 +286,10 @@ def replace_file(config: Config, path: Path, environ: Mapping[str, str]) -> File
             config.repository,
             transfer=config.ingest.transfer,
             instrument=config.instrument,
-            runs=_configured_runs(config),
+            runs=configured_runs(config),
         )
         stack.callback(repository.close)
-        headers = FitsHeaders(corrections=_corrections(environ))
+        headers = FitsHeaders(corrections=search_path(environ))
         stack.callback(headers.close)
         [header] = headers.read([sighting])
         if isinstance(header, IngestdError):
@@ -262,14 +301,16 @@ def replace_file(config: Config, path: Path, environ: Mapping[str, str]) -> File
                 f"exposure {header.visit} is not in the repository: there is nothing to replace",
                 hint="retry the file instead",
             )
-        return _replaced(inbox, sighting, outcome, clock.now())
+        return _replaced(inbox, sighting, header, outcome, clock.now())
 
 
-def _replaced(inbox: SqlInbox, sighting: Sighting, outcome: Outcome, now: datetime) -> FileRecord:
+def _replaced(
+    inbox: SqlInbox, sighting: Sighting, header: Header, outcome: Outcome, now: datetime
+) -> FileRecord:
     """Write down that a file was stored, and flag the one whose dataset it was before."""
     path = sighting.path
     known = inbox.find([path]).get(path)
-    new = replaced(known, sighting, outcome.dataset_id, now)
+    new = described(replaced(known, sighting, outcome.dataset_id, now), header)
     if known is None:
         inbox.add([new])
     else:
@@ -285,6 +326,29 @@ def _replaced(inbox: SqlInbox, sighting: Sighting, outcome: Outcome, now: dateti
     return new
 
 
+def _written_to(config: Config) -> Mapping[str, Path]:
+    """Collect the folders on this machine that the daemon writes to."""
+    inbox = config.state.database.file
+    folders = {
+        "repository": config.repository_path,
+        "inbox": inbox and inbox.parent,
+        "status": config.status.file.parent,
+    }
+    return {what: folder for what, folder in folders.items() if folder}
+
+
+def _noticeboard(config: Config, inbox: SqlInbox, journal: Journal, clock: SystemClock) -> Noticeboard | None:
+    if config.status.board is None:
+        return None
+    return Noticeboard(
+        inbox=inbox,
+        journal=journal,
+        sink=BoardFile(config.status.board),
+        clock=clock,
+        configs_expected=bool(config.watch.pfs_config),
+    )
+
+
 def _unusable(found: Sequence[Problem]) -> Fatal:
     listed = "".join(f"\n  {problem}" for problem in found)
     return Fatal(Code.CONFIGURATION, f"the configuration cannot be used here:{listed}")
@@ -292,25 +356,6 @@ def _unusable(found: Sequence[Problem]) -> Fatal:
 
 def _files(folder: WatchedFolder, path: Path) -> Sequence[Path]:
     return folder.beneath(path) if path.is_dir() else [path]
-
-
-def _roots(config: Config) -> Mapping[Path, Collection[Kind]]:
-    roots: dict[Path, set[Kind]] = {}
-    for kind, folders in ((Kind.RAW, config.watch.raw), (Kind.PFS_CONFIG, config.watch.pfs_config)):
-        for root in folders:
-            roots.setdefault(root, set()).add(kind)
-    return roots
-
-
-def _patience(config: Config) -> Patience:
-    return Patience(
-        settle=config.watch.settle,
-        incomplete_after=config.ingest.incomplete_after,
-        orphan_after=config.ingest.orphan_after,
-        first_delay=config.ingest.first_delay,
-        max_delay=config.ingest.max_delay,
-        max_attempts=config.ingest.max_attempts,
-    )
 
 
 def _watcher(
@@ -325,26 +370,3 @@ def _watcher(
     if polled:
         watchers.append(PollWatcher(polled))
     return Watchers(*watchers)
-
-
-def _configured_folder(config: Config) -> WatchedFolder:
-    return WatchedFolder(
-        _roots(config),
-        parse=names.parse,
-        monotonic=time.monotonic,
-        follow_links=config.watch.follow_links == "files",
-        mount_of=mount_of,
-    )
-
-
-def _configured_runs(config: Config) -> Mapping[str, str]:
-    return _runs({Kind.RAW: config.ingest.runs.raw, Kind.PFS_CONFIG: config.ingest.runs.pfs_config})
-
-
-def _runs(wanted: Mapping[Kind, str | None]) -> Mapping[str, str]:
-    """Name the RUN collections that are wanted instead of those of the repository's layout."""
-    return {str(kind): run for kind, run in wanted.items() if run}
-
-
-def _corrections(environ: Mapping[str, str]) -> Sequence[Path]:
-    return [Path(part) for part in environ.get(CORRECTIONS_VARIABLE, "").split(os.pathsep) if part]

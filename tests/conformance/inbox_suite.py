@@ -1,7 +1,7 @@
 """What every inbox promises, whatever it is kept in."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import combinations
 from pathlib import Path
 
@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from pfs_ingestd.errors import StaleRecord
+from pfs_ingestd.figures import Amount
 from pfs_ingestd.ports import FolderMark
 from pfs_ingestd.records import FileRecord, Kind, State
 
 NOW = datetime(2026, 11, 22, 5, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
 NIGHT = Path("/data/raw/2026-11-22/sps")
 PLAIN = FileRecord(
     path=NIGHT / "PFSA00100011.fits",
@@ -24,6 +26,7 @@ PLAIN = FileRecord(
     size=11_500_000,
     mtime_ns=1_795_323_600_123_456_789,
     inode=4711,
+    night=date(2026, 11, 22),
     steady_since=NOW,
     first_seen=NOW,
     updated=NOW,
@@ -37,6 +40,7 @@ FULL = FileRecord(
     size=0,
     mtime_ns=-1,
     inode=2**64 - 1,
+    night=date(9999, 12, 31),
     steady_since=NOW - 3 * SECOND,
     first_seen=NOW - 2 * SECOND,
     updated=NOW - SECOND,
@@ -48,6 +52,7 @@ FULL = FileRecord(
     error="schräg; 'quoted' \"twice\"\nand a second line",
     dataset_id="c0ffee00-0000-5000-8000-000000000000",
     changed="size 1 -> 2",
+    cameras=frozenset({"b1", "m4"}),
 )
 AWKWARD = [
     "PFSA00100011.fits",
@@ -137,8 +142,30 @@ class InboxSuite:
         """Nothing to add, find, replace or forget is no mistake."""
         inbox.add([])
         inbox.replace([])
+        inbox.mark([])
         inbox.forget([])
         assert (inbox.find([]), inbox.of_visits([], []), inbox.next_due([])) == ({}, [], None)
+
+    def test_what_was_ingested_is_summed_up_in_slots(self, inbox):
+        """Only what was stored in the given span counts: neither what was there before nor what changed."""
+        done = replace(PLAIN, state=State.INGESTED, updated=NOW, size=3)
+        inbox.add(
+            [
+                replace(done, path=NIGHT / "a.fits"),
+                replace(done, path=NIGHT / "b.fits", updated=NOW + SECOND),
+                replace(done, path=NIGHT / "c.fits", updated=NOW + 10 * SECOND),
+                replace(done, path=NIGHT / "too old.fits", updated=NOW - timedelta(microseconds=1)),
+                replace(done, path=NIGHT / "too young.fits", updated=NOW + 20 * SECOND),
+                replace(done, path=NIGHT / "known.fits", code="already_there"),
+                replace(done, path=NIGHT / "changed.fits", changed="size 3 -> 4"),
+                replace(done, path=NIGHT / "bad.fits", state=State.REJECTED),
+            ]
+        )
+        slot = NOW.replace(microsecond=0)
+        assert inbox.ingested(NOW, NOW + 20 * SECOND, 10 * SECOND) == {
+            slot: Amount(2, 6),
+            slot + 10 * SECOND: Amount(1, 3),
+        }
 
     def test_a_record_is_replaced_whole(self, inbox):
         """The new record takes the place of the old one in everything."""
@@ -230,6 +257,15 @@ class InboxSuite:
         )
         assert inbox.due(State.SEEN, NOW, 100) == [now]
 
+    def test_due_leaves_out_what_is_too_large(self, inbox):
+        """With a bound, larger files do not even count among the many that are asked for."""
+        small = [record(f"s{number}.fits", size=10) for number in range(3)]
+        inbox.add([*small, *(record(f"l{number}.fits", size=11) for number in range(3))])
+        assert inbox.due(State.SEEN, NOW, 2, largest=10) == small[:2]
+        assert inbox.due(State.SEEN, NOW, 100, largest=10) == small
+        assert len(inbox.due(State.SEEN, NOW, 100, largest=11)) == 6
+        assert inbox.due(State.SEEN, NOW, 100, largest=0) == []
+
     def test_a_clock_set_back_delays_nothing(self, inbox):
         """Without a `not_before` a record is due, whatever the clock says."""
         inbox.add([PLAIN])
@@ -282,6 +318,13 @@ class InboxSuite:
         late = record("c.fits", steady_since=NOW + SECOND)
         inbox.add([late, old, then])
         assert list(inbox.in_state({State.SEEN}, since=NOW)) == [then, late]
+
+    def test_in_state_can_leave_out_an_archive(self, inbox):
+        """Only the files that arrived under our eyes are gone through, if only those are wanted."""
+        live = [record("b.fits", live=True), record("d.fits", live=True, steady_since=NOW + SECOND)]
+        inbox.add([record("a.fits"), *live, record("c.fits", live=True, state=State.READY)])
+        assert list(inbox.in_state({State.SEEN}, live=True)) == live
+        assert list(inbox.in_state({State.SEEN}, since=NOW + SECOND, live=True)) == live[1:]
 
     def test_in_state_allows_changes_meanwhile(self, inbox):
         """While one goes through the records they can be moved on, and none is met twice."""
@@ -341,13 +384,13 @@ class InboxSuite:
             FolderMark(paths[2], -5, settled=False),
         )
         other = FolderMark(paths[1], 3, settled=True)
-        for mark in (old, other, new, awkward):
-            inbox.mark(mark)
+        inbox.mark([old, other])
+        inbox.mark([new, awkward])
         assert inbox.marks() == {paths[0]: new, paths[1]: other, paths[2]: awkward}
         inbox.forget([paths[0], paths[2], Path("/unknown")])
         assert inbox.marks() == {paths[1]: other}
         assert inbox.names(NIGHT) == {PLAIN.path.name: State.SEEN}
-        inbox.mark(old)
+        inbox.mark([old])
         assert inbox.marks() == {paths[0]: old, paths[1]: other}
 
     def test_states_are_kept_apart(self, inbox):
@@ -356,3 +399,39 @@ class InboxSuite:
         inbox.add(list(states.values()))
         for pair in combinations(State, 2):
             assert by_path(*inbox.in_state(pair)) == by_path(*(states[state] for state in pair))
+
+    def test_the_newest_night_is_that_of_a_raw(self, inbox):
+        """Of nights up to one the last that has raws is told; a pfsConfig alone makes none."""
+        today = NOW.date()
+        assert inbox.newest_night(today) is None
+        inbox.add([record("a.fits", night=today - DAY), record("b.fits", night=today + DAY), FULL])
+        assert inbox.newest_night(today) == today - DAY
+        assert inbox.newest_night(today + DAY) == today + DAY
+        assert inbox.newest_night(today - 2 * DAY) is None
+
+    def test_a_night_has_whole_visits(self, inbox):
+        """All files of a visit come with the one that is of the night, and the newest visits come first."""
+        today = NOW.date()
+        files = [
+            record("a.fits", visit=1),
+            record("b.fits", visit=2),
+            record("c.fits", visit=2, night=today - DAY, state=State.REJECTED),
+            record("d.fits", visit=3, night=today - DAY),
+        ]
+        inbox.add(files)
+        assert by_path(*inbox.of_night(today, 10)) == by_path(*files[:3])
+        assert by_path(*inbox.of_night(today, 1)) == by_path(*files[1:3])
+        assert inbox.of_night(today + DAY, 10) == []
+
+    def test_a_visit_is_complete_once(self, inbox):
+        """Which visits were complete before is remembered for ever, and of no other is it said."""
+        assert sorted(inbox.complete({3, 1}, NOW)) == [1, 3]
+        assert sorted(inbox.complete({1, 2, 3, 2**40}, NOW + SECOND)) == [2, 2**40]
+        assert not list(inbox.complete({1, 2, 3}, NOW))
+        assert not list(inbox.complete(set(), NOW))
+
+    def test_a_visit_has_all_its_files(self, inbox):
+        """All files of a visit are found, whatever their state and kind, and none of another's."""
+        files = [record("a.fits", visit=1001), record("b.fits", visit=1001, state=State.GONE), FULL]
+        inbox.add([PLAIN, *files])
+        assert by_path(*inbox.whole_visits({1001, 7})) == by_path(*files)

@@ -4,14 +4,14 @@ import os
 import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 
 import pytest
 from sqlalchemy import event, inspect, text
 
-from conformance.inbox_suite import FULL, NIGHT, NOW, PLAIN, InboxSuite, by_path, record
+from conformance.inbox_suite import FULL, NIGHT, NOW, PLAIN, SECOND, InboxSuite, by_path, record
 from fakes import FakeInbox
 from pfs_ingestd.adapters.inbox import SqlInbox, open_inbox
 from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
@@ -64,7 +64,7 @@ def test_an_inbox_outlives_its_process(url):
     mark = FolderMark(NIGHT, 1, settled=True)
     with closing(open_inbox(url)) as inbox:
         inbox.add([PLAIN, FULL])
-        inbox.mark(mark)
+        inbox.mark([mark])
     with closing(open_inbox(url)) as inbox:
         assert by_path(*inbox.in_state(State)) == by_path(PLAIN, FULL)
         assert (inbox.marks(), inbox.counts()[State.REJECTED]) == ({NIGHT: mark}, 1)
@@ -392,6 +392,14 @@ def test_select_finds_what_a_person_asks_for(url):
         assert len(list(inbox.select(limit=2))) == 2
 
 
+def test_visits_are_gone_through_in_pages(url):
+    """The next visits of which there are records come ascending, each once, whatever the files' order."""
+    visits = (3, 1, 2**40, 3, 2)
+    with closing(open_inbox(url)) as inbox:
+        inbox.add([record(f"{number}.fits", visit=visit) for number, visit in enumerate(visits)])
+        assert [inbox.visits(-1, 2), inbox.visits(2, 2), inbox.visits(2**40, 2)] == [[1, 2], [3, 2**40], []]
+
+
 def test_recover_counts_anew(url):
     """Counts are right again after someone worked on the tables by hand."""
     with closing(open_inbox(url)) as inbox:
@@ -404,48 +412,102 @@ def test_recover_counts_anew(url):
         assert inbox.counts() == dict.fromkeys(State, 0) | {State.REJECTED: 1}
 
 
-def steps_of(engine, ask):
-    """Tell how SQLite answers a question: its plan for each statement, without the look-ups of folders."""
+QUESTIONS = {
+    "due": lambda inbox: inbox.due(State.READY, NOW, 100),
+    "due, small": lambda inbox: inbox.due(State.READY, NOW, 100, largest=10),
+    "next_due": lambda inbox: inbox.next_due([State.READY]),
+    "oldest": lambda inbox: inbox.oldest([State.READY]),
+    "ingested": lambda inbox: inbox.ingested(NOW, NOW + SECOND, SECOND),
+    "of_visits": lambda inbox: inbox.of_visits([1, 2], [State.WAITING]),
+    "in_state": lambda inbox: list(inbox.in_state([State.SEEN])),
+    "in_state, late": lambda inbox: list(inbox.in_state([State.SEEN], since=NOW + SECOND)),
+    "in_state, live": lambda inbox: list(inbox.in_state([State.INGESTED], since=NOW, live=True)),
+    "newest_night": lambda inbox: inbox.newest_night(NOW.date()),
+    "of_night": lambda inbox: inbox.of_night(NOW.date(), 10),
+    "whole_visits": lambda inbox: inbox.whole_visits([1, 2]),
+    "complete": lambda inbox: inbox.complete([1, 2], NOW),
+    "names": lambda inbox: inbox.names(NIGHT),
+    "find": lambda inbox: inbox.find([PLAIN.path]),
+    "counts": lambda inbox: inbox.counts(),
+}
+"""What the daemon asks while it runs."""
+
+
+@contextmanager
+def filled(url):
+    """Have an inbox of a few files, and its engine."""
+    engine = open_engine(url, read_only=False)
+    with transaction(engine, writing=True) as connection:
+        prepare(connection)
+    with closing(SqlInbox(engine)) as inbox:
+        inbox.add([record(f"{n}.fits") for n in range(1001)])
+        yield inbox, engine
+
+
+def plans_of(engine, explain, ask):
+    """Tell how a database answers a question: the lines of its plan for each statement."""
     plans = []
 
-    def explain(_, cursor, statement, parameters, *__):
+    def note(_, cursor, statement, parameters, *__):
         if statement.startswith("SELECT"):
-            plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            plans.extend(step for *_, step in plan if " folder " not in step)
+            other = cursor.connection.cursor()
+            other.execute(f"{explain} {statement}", parameters)
+            plans.extend(line[-1] for line in other.fetchall())
 
-    event.listen(engine, "after_cursor_execute", explain)
+    event.listen(engine, "after_cursor_execute", note)
     ask()
-    event.remove(engine, "after_cursor_execute", explain)
+    event.remove(engine, "after_cursor_execute", note)
     return plans
 
 
 def test_every_question_is_answered_by_an_index(sqlite_url):
     """With half a million files nothing is sorted, and no table of files is gone through from end to end."""
-    engine = open_engine(sqlite_url, read_only=False)
-    with transaction(engine, writing=True) as connection:
-        prepare(connection)
-    with closing(SqlInbox(engine)) as inbox:
-        inbox.add([record(f"{n}.fits") for n in range(1001)])
-        steps = {
-            "due": steps_of(engine, lambda: inbox.due(State.READY, NOW, 100)),
-            "next_due": steps_of(engine, lambda: inbox.next_due([State.READY])),
-            "oldest": steps_of(engine, lambda: inbox.oldest([State.READY])),
-            "of_visits": steps_of(engine, lambda: inbox.of_visits([1, 2], [State.WAITING])),
-            "in_state": steps_of(engine, lambda: list(inbox.in_state([State.SEEN]))),
-            "names": steps_of(engine, lambda: inbox.names(NIGHT)),
-            "find": steps_of(engine, lambda: inbox.find([PLAIN.path])),
-            "counts": steps_of(engine, inbox.counts),
+    with filled(sqlite_url) as (inbox, engine):
+        plans = {
+            name: plans_of(engine, "EXPLAIN QUERY PLAN", partial(ask, inbox))
+            for name, ask in QUESTIONS.items()
         }
-    assert steps == {
+    assert {name: [step for step in plan if " folder " not in step] for name, plan in plans.items()} == {
         "due": ["SEARCH file USING INDEX file_due (state=?)"],
+        "due, small": ["SEARCH file USING INDEX file_due (state=?)"],
         "next_due": ["SEARCH file USING INDEX file_next_due (state=?)"],
         "oldest": ["SEARCH file USING COVERING INDEX file_oldest (state=?)"],
+        "ingested": [
+            "SEARCH file USING INDEX file_next_due (state=? AND <expr>>? AND <expr><?)",
+            "USE TEMP B-TREE FOR GROUP BY",
+        ],
         "of_visits": ["SEARCH file USING INDEX file_visit (visit=? AND kind=? AND state=?)"],
         "in_state": [
             "SEARCH file USING INDEX file_oldest (state=?)",
             *["SEARCH file USING INDEX file_oldest (state=? AND steady_since>?)"] * 2,
         ],
+        "in_state, late": ["SEARCH file USING INDEX file_oldest (state=? AND steady_since>?)"],
+        "in_state, live": ["SEARCH file USING INDEX file_live (state=? AND live=? AND steady_since>?)"],
+        "newest_night": ["SEARCH file USING COVERING INDEX file_night (night<?)"],
+        "of_night": [
+            "SEARCH file USING COVERING INDEX file_night (night=?)",
+            "SEARCH file USING INDEX file_visit (visit=?)",
+        ],
+        "whole_visits": ["SEARCH file USING INDEX file_visit (visit=?)"],
+        "complete": ["SEARCH visit USING INTEGER PRIMARY KEY (rowid=?)"],
         "names": ["SEARCH file USING INDEX sqlite_autoindex_file_1 (folder_id=?)"],
         "find": ["SEARCH file USING INDEX sqlite_autoindex_file_1 (folder_id=? AND name=?)"],
         "counts": ["SCAN tally"],
     }
+
+
+def test_every_question_can_be_answered_by_an_index_of_a_server(server):
+    """A server that is told to avoid it never goes through the table of files, either."""
+    url = f"{server.new_database()}&options=-c%20enable_seqscan%3Doff"
+    with filled(url) as (inbox, engine):
+        plans = {name: plans_of(engine, "EXPLAIN", partial(ask, inbox)) for name, ask in QUESTIONS.items()}
+    assert all(plans.values())
+    assert [name for name, plan in plans.items() if any("Seq Scan on file" in line for line in plan)] == []
+    assert any("file_live" in line for line in plans["in_state, live"])
+
+
+def test_a_server_knows_what_it_holds(server):
+    """A backlog is gone through by its index as soon as it was entered, with statistics made for that."""
+    with filled(server.new_database()) as (_, engine), transaction(engine, writing=False) as connection:
+        known = connection.execute(text("SELECT DISTINCT tablename FROM pg_stats WHERE tablename = 'file'"))
+        assert known.scalars().all() == ["file"]

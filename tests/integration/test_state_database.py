@@ -46,7 +46,7 @@ def used(database, url):
     """Have an inbox with three hundred files, closed."""
     with keep(url) as inbox:
         inbox.add([*MANY, FULL])
-        inbox.mark(FolderMark(NIGHT, 1, settled=True))
+        inbox.mark([FolderMark(NIGHT, 1, settled=True)])
     return database
 
 
@@ -76,7 +76,7 @@ def exercise(inbox):
     inbox.oldest(State)
     known = list(inbox.in_state(State))
     inbox.replace([(each, replace(each, state=State.SEEN)) for each in known])
-    inbox.mark(FolderMark(NIGHT, 2, settled=False))
+    inbox.mark([FolderMark(NIGHT, 2, settled=False)])
     new = record("new.fits")
     inbox.add([new])
     assert inbox.find([new.path]) == by_path(new)

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from lsst.daf.butler import Butler
 
+import older_butler  # noqa: F401 (for what it does)
 from pfs_ingestd.config import load_config
 from pfs_ingestd.desk import count_files, select_files
 from pfs_ingestd.records import State
@@ -277,7 +278,7 @@ class Site:
             "watch": {"raw": "data", "pfsConfig": "data", "settle": "200ms", "rescan": "300ms", **watch},
             "ingest": dict(ingest),
             "state": {"database": "inbox.db"},
-            "status": {"file": "status.json"},
+            "status": {"file": "status.json", "board": "board.html"},
         }
         self.config_file.write_text(yaml.safe_dump(content))
         self.config = load_config(self.config_file, {})

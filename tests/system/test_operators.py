@@ -41,8 +41,14 @@ def test_commands_work_beside_a_running_daemon(site, bad):
     assert ("running", service.process.pid) == (told["state"], told["pid"])
     assert counted(ingested=4, waiting=1, rejected=1) == told["counts"]
     assert str(bad) == told["last_rejected"]["path"]
-    text = dict(line.split(None, 1) for line in site.run("status").stdout.splitlines() if " " in line)
-    assert (text["state"], text["counts.ingested"], text["counts.rejected"]) == ("running", "4", "1")
+    lines = site.run("status").stdout.splitlines()
+    assert lines[0].startswith("OK     running for ")
+    assert lines[1:3] == [
+        "LOOK   1 file needs a person",
+        f"       pfs-ingestd list -c {site.config_file} --state rejected",
+    ]
+    (files,) = [line.split(None, 1)[1] for line in lines if line.startswith("files ")]
+    assert files == "1 waiting, 4 ingested, 1 rejected"
 
     files = json.loads(site.run("list", "--json").stdout)
     assert all(file.keys() >= LIST_KEYS for file in files)

@@ -11,7 +11,7 @@ from pfs_ingestd.simulate import NightPlan, expected_night
 from system.service import FEW_CAMERAS, counted, fingerprints, stored, wanted, write
 
 KILLS = 7
-LEFT = {"config.yaml", "data", "inbox.db", "inbox.db.lock", "repo", "same", "status.json"}
+LEFT = {"board.html", "config.yaml", "data", "inbox.db", "inbox.db.lock", "repo", "same", "status.json"}
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_killed_daemon_takes_up_where_it_was(site, arriving):
     first.kill()
     assert site.status()["state"] == "running"
     told = site.run("status").stdout.splitlines()[0]
-    assert told.startswith("not running; it ended without saying goodbye after 2")
+    assert told.startswith("ALARM  not running: it ended without saying goodbye, ")
     assert writer.wait(60) == 0
 
     second = site.start()

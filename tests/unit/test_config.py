@@ -104,7 +104,9 @@ def test_a_minimal_file_gets_all_defaults(load, tmp_path):
             probe_interval=timedelta(seconds=5),
         ),
         state=StateConfig.model_construct(database=DatabaseUrl(f"sqlite:///{tmp_path}/pfs-ingestd.db")),
-        status=StatusConfig.model_construct(file=tmp_path / "pfs-ingestd.status.json"),
+        status=StatusConfig.model_construct(
+            file=tmp_path / "pfs-ingestd.status.json", metrics=None, board=None
+        ),
         log=LogConfig.model_construct(level="info", format="auto", file=None),
     )
 
@@ -292,6 +294,16 @@ def test_a_wrong_key_is_not_told_a_second_time_by_what_follows_from_it(wrong):
         (
             "watch: {raw: /a}\nstate: {database: /x/same}\nstatus: {file: /x/y/../same}",
             ["status.file: /x/same is state.database, too"],
+        ),
+        (
+            "watch: {raw: /a}\nstatus: {metrics: /x/metrics.txt}",
+            [
+                "status.metrics: /x/metrics.txt does not end in .prom: the node exporter would pass it over",
+            ],
+        ),
+        (
+            "watch: {raw: /a}\nstatus: {metrics: /a/m.prom}",
+            ["status.metrics: /a/m.prom lies in the watched folder /a, which is not written to"],
         ),
     ],
 )

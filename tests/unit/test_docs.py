@@ -1,6 +1,7 @@
 """The pages for people, held against the program."""
 
 import ast
+import json
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -9,9 +10,12 @@ import click
 import pytest
 from lsst.daf.butler.cli.butler import cli as butler
 
+from pfs_ingestd.adapters.metrics import Collector
 from pfs_ingestd.cli import main
 from pfs_ingestd.config import Config
 from pfs_ingestd.errors import Code, ExitCode
+from pfs_ingestd.figures import Figures
+from rig import Rig
 
 PROJECT = Path(__file__).parents[2]
 SOURCE = PROJECT / "daemon" / "pfs_ingestd"
@@ -189,11 +193,29 @@ def test_every_fatal_reason_is_said_to_exit():
 
 def test_every_key_of_the_status_is_documented():
     """docs/operations.md explains each key of the status file, and no others."""
-    tree = ast.parse(text(SOURCE / "status.py"))
-    (method,) = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "as_json"]
-    (answer,) = [n.value for n in ast.walk(method) if isinstance(n, ast.Return)]
+    schema = json.loads(text(SOURCE / "status.schema.json"))
     documented = quoted(row[0] for row in rows(section(OPERATIONS, "## The status file")))
-    assert sorted(documented) == sorted(key.value for key in answer.keys)
+    assert sorted(documented) == sorted(schema["properties"])
+    assert sorted(documented) == sorted(schema["required"])
+
+
+def test_every_metric_is_documented():
+    """docs/operations.md explains each metric, with its type, and no others."""
+    rig = Rig()
+    rig.tick()
+    collector = Collector(rig.metrics.written[-1], Figures())
+    written = {
+        f"{family.name}_{'total' if family.type == 'counter' else 'info'}"
+        if family.type in {"counter", "info"}
+        else family.name: "gauge" if family.type == "info" else family.type
+        for family in collector.collect()
+    }
+    documented = {
+        metric: kind
+        for names, kind, _ in rows(section(OPERATIONS, "## Metrics"))
+        for metric in quoted([names])
+    }
+    assert documented == written
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

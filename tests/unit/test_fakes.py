@@ -49,7 +49,8 @@ def repository(folder):
 
 
 def names(folder, marks=None):
-    return {listing.mark.folder: listing.names for listing in folder.scan(marks or {})}
+    listings = filter(None, folder.scan(marks or {}))
+    return {listing.mark.folder: listing.names for listing in listings}
 
 
 def marks(folder):

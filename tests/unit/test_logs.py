@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.logs import configure_logs
+from pfs_ingestd.logs.folding import Folding, on_timer
 from pfs_ingestd.records import State
 
 
@@ -38,6 +40,29 @@ def restored():
     ours.setLevel(before[1])
     heard.filters = before[3]
     structlog.reset_defaults()
+
+
+class Bursts:
+    """The timers of the folding, which a test lets run out."""
+
+    def __init__(self):
+        self.calls = []
+
+    def later(self, seconds, call):
+        assert 0 < seconds <= 60
+        self.calls.append(call)
+
+    def end(self):
+        for call in self.calls:
+            call()
+
+
+@pytest.fixture
+def folding(monkeypatch):
+    """Let bursts end when the test wants them to."""
+    bursts = Bursts()
+    monkeypatch.setattr(Folding.__init__, "__defaults__", (bursts.later,))
+    return bursts
 
 
 class Terminal(io.StringIO):
@@ -259,27 +284,72 @@ def test_python_warnings_are_events():
     ]
 
 
-def test_a_flood_of_warnings_from_one_place_is_folded(monkeypatch):
-    """Of warnings that differ only in text one a minute is written, with the number of the others."""
+def test_a_burst_of_the_same_warning_is_folded(folding):
+    """Three lines of a name and code pass, the others are counted, and the count is told when it is over."""
     stream = configured()
-    heard = logging.getLogger("py.warnings")
-    for second, line in [(0, 450), (1, 450), (2, 492), (59, 450), (61, 450), (62, 450)]:
-        record = heard.makeRecord(
-            heard.name,
-            logging.WARNING,
-            "",
-            0,
-            f"inotify.py:{line}: RuntimeWarning: Callback {second}\n",
-            (),
-            None,
-        )
-        monkeypatch.setattr(record, "created", float(second))
-        heard.handle(record)
-    assert [event["event"] for event in events(stream)] == [
-        "inotify.py:450: RuntimeWarning: Callback 0",
-        "inotify.py:492: RuntimeWarning: Callback 2",
-        "inotify.py:450: RuntimeWarning: Callback 61 (2 more since the last one)",
+    log = structlog.get_logger()
+    for number in range(10):
+        log.warning("look.failed", code="busy", path=f"/d/{number}")
+    log.warning("look.failed", code="unreadable", path="/d/x")
+    assert [event.get("path") for event in events(stream)] == ["/d/0", "/d/1", "/d/2", "/d/x"]
+    folding.end()
+    assert events(stream)[4:] == [
+        {"level": "warning", "event": "lines.folded", "of": "look.failed", "code": "busy", "count": 7}
     ]
+    log.warning("look.failed", code="busy", path="/d/10")
+    assert events(stream)[-1]["path"] == "/d/10"
+
+
+def test_lines_that_are_spread_over_time_pass(folding, monkeypatch):
+    """A warning that comes once in a while is told each time."""
+    stream = configured()
+    heard = logging.getLogger("lsst.resources")
+    for minute in range(10):
+        record = heard.makeRecord(heard.name, logging.WARNING, "", 0, "slow", (), None)
+        monkeypatch.setattr(record, "created", 30.0 * minute)
+        heard.handle(record)
+    assert (len(events(stream)), folding.calls) == (10, [])
+
+
+def test_what_becomes_of_files_is_never_folded(folding):
+    """A thousand rejected files are a thousand lines, and so is what is only information."""
+    stream = configured()
+    log = structlog.get_logger()
+    for number in range(1000):
+        log.error("file.rejected", code="truncated", path=f"/d/{number}")
+        log.info("visit.completed", visit=number)
+    assert (len(events(stream)), folding.calls) == (2000, [])
+
+
+def test_warnings_of_libraries_are_folded_by_their_place(folding):
+    """What a library says again and again with other values is folded as well."""
+    stream = configured()
+    for number in range(10):
+        logging.getLogger("lsst.resources").warning("no answer from %s", number)
+        logging.getLogger("py.warnings").warning("%s", f"inotify.py:450: RuntimeWarning: Callback {number}\n")
+    folding.end()
+    told = [(event["event"], event.get("of"), event.get("count")) for event in events(stream)]
+    assert told[-2:] == [
+        ("lines.folded", "lsst.resources: no answer from %s", 7),
+        ("lines.folded", "inotify.py:450: RuntimeWarning", 7),
+    ]
+    assert len(told) == 8
+
+
+def test_what_is_held_back_is_told_before_the_log_goes_elsewhere(folding):
+    """A count is not lost when the process ends or the log is configured anew."""
+    stream = configured()
+    for _ in range(5):
+        structlog.get_logger().warning("notice.dropped")
+    configured()
+    assert (events(stream)[-1]["count"], len(folding.calls)) == (2, 1)
+
+
+def test_a_timer_ends_a_burst():
+    """The real timer calls, from a thread that keeps no process alive."""
+    done = threading.Event()
+    on_timer(0.0, done.set)
+    assert done.wait(10)
 
 
 def test_the_standard_streams_are_not_touched():

@@ -3,7 +3,7 @@
 import os
 import re
 from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import product
 from pathlib import Path
 
@@ -37,6 +37,7 @@ BASE = FileRecord(
     size=100,
     mtime_ns=5,
     inode=7,
+    night=date(2026, 11, 22),
     steady_since=THEN,
     first_seen=THEN,
     updated=THEN,
@@ -45,6 +46,7 @@ BASE = FileRecord(
     code="busy",
     error="was busy",
     changed="size 1 -> 2",
+    cameras=frozenset({"b1"}),
 )
 SIGHTING = Sighting(
     path=PATH,
@@ -135,9 +137,11 @@ NAMED_MOVES = [
             "size": 9,
             "mtime_ns": 8,
             "inode": 1,
+            "night": date(1970, 1, 1),
             "steady_since": NOW,
             "attempts": 0,
             "not_before": LATER,
+            "cameras": None,
         },
     ),
     (State.INGESTED, lambda r: r.flagged("it grew", NOW), State.INGESTED, {"changed": "it grew"}),
@@ -237,3 +241,18 @@ def test_different_paths_have_different_texts(names):
     """Two files are never taken for one."""
     paths = {Path("/data") / os.fsdecode(name) for name in names}
     assert len({path_text(path) for path in paths}) == len(paths)
+
+
+@pytest.mark.parametrize(
+    ("mtime_ns", "night"),
+    [
+        (0, date(1970, 1, 1)),
+        (86_400 * 10**9 - 1, date(1970, 1, 1)),
+        (1_795_323_600_123_456_789, date(2026, 11, 22)),
+        (-(2**70), date(1970, 1, 1)),
+        (2**70, date(9999, 12, 31)),
+    ],
+)
+def test_a_file_has_a_night_before_it_is_read(mtime_ns, night):
+    """The night of a file whose header was not read is the UTC date of its last change, however odd."""
+    assert replace(SIGHTING, mtime_ns=mtime_ns).night == night

@@ -7,14 +7,32 @@ from pathlib import Path
 
 import pytest
 
+from pfs_ingestd.figures import Amount, Throughput
 from pfs_ingestd.ports import WatcherHealth
 from pfs_ingestd.records import FileRecord, Kind, State
-from pfs_ingestd.status import Condition, Phase, Process, ScanCost, summarise
+from pfs_ingestd.status import (
+    LARGEST,
+    Condition,
+    DiskRoom,
+    Phase,
+    Process,
+    ScanCost,
+    status_text,
+    summarise,
+)
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 EARLIER = NOW - timedelta(minutes=5)
 PROCESS = Process(pid=7, host="gen3", program_version="0.1.0", repository="/data/butler", started=EARLIER)
 RUNNING = Condition(phase=Phase.RUNNING, since=EARLIER)
+IDLE = Throughput(
+    today=Amount(),
+    last_hour=Amount(),
+    files_per_second=0.0,
+    bytes_per_second=0.0,
+    latency_median=None,
+    latency_p99=None,
+)
 SEEING = WatcherHealth(root=Path("/data/raw"), mode="inotify", healthy=True)
 BLIND = WatcherHealth(root=Path("/data/raw"), mode="inotify", healthy=False, reason="the folder was replaced")
 
@@ -30,6 +48,7 @@ def a_record(**changes):
             size=1,
             mtime_ns=1,
             inode=1,
+            night=EARLIER.date(),
             steady_since=EARLIER,
             first_seen=EARLIER,
             updated=NOW,
@@ -45,8 +64,11 @@ def told(before=RUNNING, **changes):
         "troubles": (),
         "watchers": (SEEING,),
         "scan": None,
+        "scanned": {},
         "counts": {},
         "oldest_pending": None,
+        "throughput": IDLE,
+        "disks": (),
         "last_ingested": None,
         "last_rejected": None,
         "last_changed": None,
@@ -59,6 +81,19 @@ def test_the_status_says_all_there_is():
     bad = a_record(state=State.REJECTED, code="truncated", error="it ends early")
     status = told(
         scan=ScanCost(at=EARLIER, seconds=0.12345, folders=9),
+        scanned={SEEING.root: EARLIER},
+        throughput=Throughput(
+            today=Amount(100, 10**9),
+            last_hour=Amount(10, 10**8),
+            files_per_second=0.1234567,
+            bytes_per_second=1.5e6,
+            latency_median=0.03125,
+            latency_p99=2.0,
+        ),
+        disks=(
+            DiskRoom(what="repository", folder=Path("/data/butler"), free=10**9, size=10**12),
+            DiskRoom(what="inbox", folder=Path("/var/lib"), reason="the disk does not answer"),
+        ),
         counts={State.SEEN: 1, State.READY: 2, State.INGESTED: 30},
         oldest_pending=EARLIER,
         last_ingested=a_record(state=State.INGESTED),
@@ -76,7 +111,16 @@ def test_the_status_says_all_there_is():
         "program_version": "0.1.0",
         "repository": "/data/butler",
         "started": "2026-11-22T09:55:00.000+00:00",
-        "watchers": [{"root": "/data/raw", "mode": "inotify", "healthy": True, "reason": ""}],
+        "watchers": [
+            {
+                "root": "/data/raw",
+                "mode": "inotify",
+                "healthy": True,
+                "reason": "",
+                "last_scan": "2026-11-22T09:55:00.000+00:00",
+            }
+        ],
+        "watchers_left_out": 0,
         "last_scan": {"at": "2026-11-22T09:55:00.000+00:00", "seconds": 0.123, "folders": 9},
         "counts": {
             "seen": 1,
@@ -90,6 +134,28 @@ def test_the_status_says_all_there_is():
             "gone": 0,
         },
         "pending": {"files": 3, "oldest": "2026-11-22T09:55:00.000+00:00", "oldest_age_seconds": 300.0},
+        "throughput": {
+            "today": {"files": 100, "bytes": 10**9},
+            "last_hour": {"files": 10, "bytes": 10**8},
+            "files_per_second": 0.123,
+            "megabytes_per_second": 1.5,
+            "latency_median_seconds": 0.031,
+            "latency_p99_seconds": 2.0,
+        },
+        "disks": {
+            "repository": {
+                "folder": "/data/butler",
+                "free_bytes": 10**9,
+                "size_bytes": 10**12,
+                "reason": "",
+            },
+            "inbox": {
+                "folder": "/var/lib",
+                "free_bytes": None,
+                "size_bytes": None,
+                "reason": "the disk does not answer",
+            },
+        },
         "last_ingested": {
             "path": "/data/raw/PFSA00001211.fits",
             "visit": 12,
@@ -172,6 +238,47 @@ def test_any_path_and_reason_can_be_written():
     bad = a_record(path=Path("/d/\udcff\n.fits"), error="x" * 10**6)
     text = json.dumps(told(troubles=["y" * 10**6], last_rejected=bad).as_json())
     assert (json.loads(text)["last_rejected"]["path"], len(text) < 4000) == ("/d/\\xff\\x0a.fits", True)
+
+
+@pytest.mark.parametrize("letter", ["x", "星", "\U0001f52d", '"', "\\", "\x01", "\udcff"])
+@pytest.mark.parametrize("roots", [20, 200])
+def test_a_status_is_small_whatever_its_names_and_errors(letter, roots):
+    """Twenty roots and files with the longest names there are, and endless errors, fit in 8 kB."""
+    name = letter * 4095
+    bad = a_record(path=Path(f"/{name}"), error=letter * 10**5, changed=letter * 10**5)
+    status = told(
+        process=replace(PROCESS, repository=f"/{name}", host=letter * 64),
+        watchers=[replace(BLIND, root=Path(f"/{name}{n}"), reason=letter * 1000) for n in range(roots)],
+        scanned={Path(f"/{name}{n}"): NOW for n in range(roots)},
+        troubles=[letter * 10**5],
+        counts=dict.fromkeys(State, 10**9),
+        oldest_pending=EARLIER,
+        disks=[
+            DiskRoom(what=what, folder=Path(f"/{name}"), reason=letter * 1000)
+            for what in ("repository", "inbox", "status")
+        ],
+        last_ingested=bad,
+        last_rejected=bad,
+        last_changed=bad,
+    )
+    text = status_text(status.as_json())
+    content = json.loads(text)
+    assert len(text.encode()) <= LARGEST
+    assert (len(content["watchers"]), content["watchers_left_out"]) == (20, roots - 20)
+
+
+def test_a_long_path_keeps_its_beginning_and_its_end():
+    """Of a path that is too long one sees where it is and which file it is."""
+    long = a_record(path=Path("/data/raw") / ("n" * 4000) / "PFSA00001211.fits")
+    path = told(last_ingested=long).as_json()["last_ingested"]["path"]
+    assert (len(path), path[:10], path[-18:]) == (500, "/data/raw/", "/PFSA00001211.fits")
+
+
+def test_roots_in_trouble_are_told_first():
+    """Where not all roots fit, none that needs a person is left out."""
+    roots = [replace(SEEING, root=Path(f"/data/{n}")) for n in range(30)]
+    content = told(watchers=[*roots, BLIND]).as_json()
+    assert (content["watchers"][0]["root"], content["watchers_left_out"]) == ("/data/raw", 11)
 
 
 def test_a_clock_that_was_set_back_makes_no_negative_age():

@@ -1,11 +1,12 @@
 """The file in which the daemon tells how it is."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from pfs_ingestd.errors import Code, Rejected, TryLater, Vanished
+from pfs_ingestd.status import status_text
+from pfs_ingestd.whole_file import replace_content
 
 __all__ = ["StatusFile"]
 
@@ -16,13 +17,11 @@ class StatusFile:
     Parameters
     ----------
     path : `~pathlib.Path`
-        The file. There is one writer, so that the name of its temporary file can be fixed: what a killed
-        process leaves behind is overwritten by its successor.
+        The file; one process writes to it.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._temporary = path.with_name(f".{path.name}.tmp")
 
     def write(self, status: Mapping[str, object]) -> None:
         """Replace the content.
@@ -32,9 +31,9 @@ class StatusFile:
         TryLater
             If it cannot be written; the old content is still there.
         """
-        data = json.dumps(status, indent=2, allow_nan=False).encode() + b"\n"
+        data = status_text(status).encode()
         try:
-            self._replace(data)
+            replace_content(self._path, data, durable=True)
         except OSError as error:
             raise TryLater(
                 Code.STORE_FAILED,
@@ -63,20 +62,3 @@ class StatusFile:
         if not isinstance(content, dict):
             raise Rejected(Code.UNREADABLE, f"{self._path} does not hold a status")
         return content
-
-    def _replace(self, data: bytes) -> None:
-        try:
-            with self._temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)  # operators read it, whatever the daemon's umask
-                os.fsync(file.fileno())
-            self._temporary.replace(self._path)
-        except OSError:
-            self._temporary.unlink(missing_ok=True)
-            raise
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

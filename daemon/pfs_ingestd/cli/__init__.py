@@ -1,9 +1,12 @@
 """From the command line to an exit code; the only place that prints."""
 
+import gc
 import os
 import stat
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
+from types import ModuleType
 
 import click
 
@@ -13,12 +16,15 @@ __all__ = ["main"]
 # the second that importing Butler takes.
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("service", "init"),
+    "install-service": ("install", "install_service"),
     "run": ("service", "run"),
-    "status": ("operator", "status"),
+    "status": ("status", "status"),
+    "board": ("board", "board"),
     "list": ("operator", "list_files"),
     "retry": ("operator", "retry"),
     "skip": ("operator", "skip"),
     "replace": ("ingest", "replace"),
+    "audit": ("audit", "audit_command"),
     "check-config": ("operator", "check_config_file"),
     "ingest-raws": ("ingest", "ingest_raws"),
     "ingest-pfs-config": ("ingest", "ingest_pfs_config"),
@@ -35,8 +41,23 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, name = _COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(f"pfs_ingestd.cli.{module}"), name)
+        command: click.Command = getattr(_lasting(module), name)
         return command
+
+
+@cache
+def _lasting(module: str) -> ModuleType:
+    """Import a module for the rest of the process's life.
+
+    Nothing of it becomes garbage, and there is much of it: to look through it takes the collector 0.1 s each
+    time, in which the daemon does nothing else.
+    """
+    gc.disable()
+    try:
+        return import_module(f"pfs_ingestd.cli.{module}")
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @click.group(

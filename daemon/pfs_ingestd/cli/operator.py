@@ -1,4 +1,4 @@
-"""What an operator sees and does beside the daemon: status, list, retry, check-config."""
+"""What an operator sees and does beside the daemon: list, retry, skip, check-config."""
 
 import os
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ import click
 from pfs_ingestd.cli.options import config_option, json_option
 from pfs_ingestd.cli.output import exits, print_json, print_table
 from pfs_ingestd.config import check_config, load_config
-from pfs_ingestd.desk import read_status, retry_files, select_files, skip_files
+from pfs_ingestd.desk import retry_files, select_files, skip_files
 from pfs_ingestd.errors import ExitCode
 from pfs_ingestd.records import FileRecord, State, path_text
 
-__all__ = ["check_config_file", "list_files", "retry", "skip", "status"]
+__all__ = ["check_config_file", "list_files", "retry", "skip"]
 
 _state_option = click.option(
     "--state",
@@ -25,30 +25,6 @@ _state_option = click.option(
 _visit_option = click.option(
     "--visit", "visits", type=int, multiple=True, help="Only files of this visit; may be given several times."
 )
-
-
-@click.command()
-@config_option
-@json_option
-@exits
-def status(config_file: Path, as_json: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
-    """Tell how the daemon is."""
-    content, holder = read_status(load_config(config_file, os.environ))
-    if as_json:
-        print_json(content)
-        return ExitCode.DONE
-    if holder is None and content["state"] not in {"stopped", "failed"}:
-        click.echo(f"not running; it ended without saying goodbye after {content['heartbeat']}")
-    rows = []
-    for key, value in content.items():
-        if isinstance(value, dict):
-            rows += [(f"{key}.{name}", inner) for name, inner in value.items()]
-        elif isinstance(value, list):
-            rows += [(f"{key}[{n}]", _line(item)) for n, item in enumerate(value)]
-        else:
-            rows.append((key, value))
-    print_table(["key", "value"], rows)
-    return ExitCode.DONE
 
 
 @click.command("list")
@@ -135,7 +111,7 @@ def _absolute(paths: Sequence[Path]) -> Sequence[Path]:
 
 def _summary(moved: Sequence[FileRecord], others: Sequence[Path], what: str) -> ExitCode:
     for path in others:
-        click.echo(f"not in the inbox, or not to be moved now: {path_text(path)}", err=True)
+        click.echo(f"not in the inbox, no longer there, or not to be moved now: {path_text(path)}", err=True)
     click.echo(f"{len(moved)} file{'' if len(moved) == 1 else 's'} {what}")
     return ExitCode.SOME_REJECTED if others else ExitCode.DONE
 
@@ -158,9 +134,3 @@ def _facts(record: FileRecord) -> dict[str, object]:
         "updated": record.updated.isoformat(),
         "dataset_id": record.dataset_id,
     }
-
-
-def _line(item: object) -> str:
-    if isinstance(item, dict):
-        return ", ".join(f"{key}: {value}" for key, value in item.items() if value != "")
-    return str(item)

@@ -3,7 +3,7 @@
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import ParamSpec
 
 import click
@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pfs_ingestd.errors import Code, ExitCode, Fatal, IngestdError, Outage, TryLater
+from pfs_ingestd.text import one_line
 
-__all__ = ["exits", "print_error", "print_json", "print_table", "progress_bars"]
+__all__ = ["exits", "print_error", "print_json", "print_rows", "print_table", "progress_bars"]
 
 P = ParamSpec("P")
 
@@ -64,18 +65,29 @@ def print_json(value: object) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table for people, as wide as it needs to be: a path that is folded cannot be copied."""
-    lines = [[_cell(value) for value in row] for row in (columns, *rows)]
+    head, *lines = _aligned([columns, *rows])
+    click.echo(click.style(head, bold=True))
+    for line in lines:
+        click.echo(line)
+
+
+def print_rows(rows: Iterable[Sequence[object]]) -> None:
+    """Print rows for people, in columns without a head."""
+    for line in _aligned(list(rows)):
+        click.echo(line)
+
+
+def _aligned(rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    lines = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
-    for number, line in enumerate(lines):
+    for line in lines:
         padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
-        text = "  ".join(padded).rstrip()
-        click.echo(text if number else click.style(text, bold=True))
+        yield "  ".join(padded).rstrip()
 
 
 def _cell(value: object) -> str:
     """Write a value as one line that does not steer the terminal."""
-    text = "" if value is None else str(value)
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return "" if value is None else one_line(str(value))
 
 
 def _exit_code(error: IngestdError) -> ExitCode:

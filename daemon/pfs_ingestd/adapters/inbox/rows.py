@@ -1,10 +1,9 @@
 """A file's record as a row of the inbox, and back."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from operator import index
-from pathlib import Path
 from typing import Any
 
 from pfs_ingestd.adapters.inbox.schema import FILE, FOLDER
@@ -48,7 +47,7 @@ def values(of: FileRecord) -> dict[str, object]:
     # index() makes a plain int of a NumPy integer, which the database drivers would misunderstand, and
     # refuses what is no integer at all.
     return {
-        "name": path_text(Path(of.path.name)),
+        "name": path_text(of.path.name),
         "kind": of.kind.value,
         "visit": index(of.visit),
         "arm": of.arm,
@@ -56,6 +55,7 @@ def values(of: FileRecord) -> dict[str, object]:
         "size": index(of.size),
         "mtime_ns": str(index(of.mtime_ns)),
         "inode": str(index(of.inode)),
+        "night": of.night.isoformat(),
         "steady_since": microseconds(of.steady_since),
         "first_seen": microseconds(of.first_seen),
         "updated": microseconds(of.updated),
@@ -67,6 +67,7 @@ def values(of: FileRecord) -> dict[str, object]:
         "error": _storable(of.error),
         "dataset_id": of.dataset_id,
         "changed": _storable(of.changed),
+        "cameras": None if of.cameras is None else ",".join(sorted(of.cameras)),
     }
 
 
@@ -83,6 +84,7 @@ def record(row: Sequence[Any]) -> FileRecord:
         size,
         mtime_ns,
         inode,
+        night,
         steady_since,
         first_seen,
         updated,
@@ -94,6 +96,7 @@ def record(row: Sequence[Any]) -> FileRecord:
         error,
         dataset_id,
         changed,
+        cameras,
     ) = row
     return FileRecord(
         path=_folder(folder_path) / file_name(name),
@@ -104,6 +107,7 @@ def record(row: Sequence[Any]) -> FileRecord:
         size=size,
         mtime_ns=int(mtime_ns),
         inode=int(inode),
+        night=_date(night),
         steady_since=moment(steady_since),
         first_seen=moment(first_seen),
         updated=moment(updated),
@@ -115,6 +119,7 @@ def record(row: Sequence[Any]) -> FileRecord:
         error=error,
         dataset_id=dataset_id,
         changed=changed,
+        cameras=None if cameras is None else _cameras(cameras),
     )
 
 
@@ -125,6 +130,12 @@ def file_name(text: str) -> str:
 
 # There are thousands of files in each of a few folders.
 _folder = lru_cache(maxsize=1024)(text_path)
+_date = lru_cache(maxsize=1024)(date.fromisoformat)
+
+
+@lru_cache
+def _cameras(text: str) -> frozenset[str]:
+    return frozenset(text.split(",")) if text else frozenset()
 
 
 def _storable(text: str | None) -> str | None:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     inspect,
     select,
     text,
+    true,
     update,
 )
 
@@ -26,7 +27,7 @@ from pfs_ingestd.adapters.inbox.damage import damaged
 from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.records import State
 
-__all__ = ["DUE", "FILE", "FOLDER", "TALLY", "UPGRADES", "check", "examine", "prepare"]
+__all__ = ["DUE", "FILE", "FOLDER", "TALLY", "UPGRADES", "VISIT", "check", "examine", "prepare"]
 
 _METADATA = MetaData()
 
@@ -38,6 +39,8 @@ _NAME = Text().with_variant(Text(collation="C"), "postgresql")
 _MICROSECONDS = BigInteger
 # An inode may use all of 64 bits, a file's time in nanoseconds more; nothing is computed with them.
 _DIGITS = Text
+# As ISO 8601 writes dates, they sort as text.
+_DATE = _NAME
 
 FOLDER = Table(
     "folder",
@@ -62,6 +65,7 @@ FILE = Table(
     Column("size", BigInteger, nullable=False),
     Column("mtime_ns", _DIGITS, nullable=False),
     Column("inode", _DIGITS, nullable=False),
+    Column("night", _DATE, nullable=False),
     Column("steady_since", _MICROSECONDS, nullable=False),
     Column("first_seen", _MICROSECONDS, nullable=False),
     Column("updated", _MICROSECONDS, nullable=False),
@@ -73,6 +77,8 @@ FILE = Table(
     Column("error", Text),
     Column("dataset_id", Text),
     Column("changed", Text),
+    # Joined by commas. Null: not told, which is not the same as none.
+    Column("cameras", Text),
     UniqueConstraint("folder_id", "name"),
 )
 
@@ -84,12 +90,20 @@ TALLY = Table(
 )
 """How many files are in each state: counting half a million rows once a second would cost too much."""
 
+VISIT = Table(
+    "visit",
+    _METADATA,
+    Column("number", _ID, primary_key=True, autoincrement=False),
+    Column("completed", _MICROSECONDS, nullable=False),
+)
+"""The visits that are complete, and when they were found to be."""
+
 _VERSION = Table("inbox_version", _METADATA, Column("version", Integer, nullable=False))
 
 DUE = func.coalesce(FILE.c.not_before, FILE.c.updated)
 """When a file falls due."""
 
-# `not_before` comes last, so that rows that are not due yet are passed over within the index.
+# `not_before` and size come last, so that rows that are not due or too large are passed over in the index.
 Index(
     "file_due",
     FILE.c.state,
@@ -98,9 +112,21 @@ Index(
     FILE.c.name,
     FILE.c.folder_id,
     FILE.c.not_before,
+    FILE.c.size,
 )
 Index("file_next_due", FILE.c.state, DUE)
 Index("file_oldest", FILE.c.state, FILE.c.steady_since, FILE.c.id)
+# Few among the many of an archive. That they are live is a column, too, and makes SQLite prefer this index.
+Index(
+    "file_live",
+    FILE.c.state,
+    FILE.c.live,
+    FILE.c.steady_since,
+    FILE.c.id,
+    sqlite_where=FILE.c.live.is_(true()),
+    postgresql_where=FILE.c.live.is_(true()),
+)
+Index("file_night", FILE.c.night, FILE.c.visit, FILE.c.kind)
 Index("file_visit", FILE.c.visit, FILE.c.kind, FILE.c.state)
 
 _LOCK = 0x1_1B0C

@@ -1,0 +1,91 @@
+"""Steps of a transaction, in statements of bounded size."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
+
+from pfs_ingestd.adapters.inbox.rows import file_name, microseconds
+from pfs_ingestd.adapters.inbox.schema import FILE, FOLDER, TALLY, VISIT
+from pfs_ingestd.records import State, path_text
+
+__all__ = ["CHUNK", "among", "by_folder", "chunks", "completed", "count", "folder_ids", "locked"]
+
+CHUNK = 1000
+"""How many values or rows go through one statement."""
+
+_T = TypeVar("_T")
+
+_COUNT = update(TALLY).where(TALLY.c.state == bindparam("of")).values(files=TALLY.c.files + bindparam("more"))
+
+
+def locked(connection: Connection, paths: Iterable[Path]) -> dict[Path, tuple[int, str, int]]:
+    """Get id, state and attempts of some paths, and keep other writers from them (SQLite already does)."""
+    columns = select(FILE.c.name, FILE.c.id, FILE.c.state, FILE.c.attempts).join(FOLDER)
+    stored = {}
+    for parent, names in by_folder(paths).items():
+        for chunk in chunks(names):
+            statement = columns.where(*among(parent, chunk)).order_by(FILE.c.id).with_for_update(of=FILE)
+            for name, *rest in connection.execute(statement):
+                stored[parent / file_name(name)] = tuple(rest)
+    return stored
+
+
+def folder_ids(connection: Connection, paths: Sequence[str]) -> dict[str, int]:
+    """Get the ids of folders; those that have none get one, in the order given."""
+    ids = _known_ids(connection, paths)
+    new = [{"path": path} for path in dict.fromkeys(paths) if path not in ids]
+    if not new:
+        return ids
+    connection.execute(insert(FOLDER), new)
+    return ids | _known_ids(connection, [row["path"] for row in new])
+
+
+def _known_ids(connection: Connection, paths: Sequence[str]) -> dict[str, int]:
+    ids: dict[str, int] = {}
+    for chunk in chunks(paths):
+        ids.update(
+            connection.execute(select(FOLDER.c.path, FOLDER.c.id).where(FOLDER.c.path.in_(chunk))).all()
+        )
+    return ids
+
+
+def by_folder(paths: Iterable[Path]) -> dict[Path, list[str]]:
+    """Sort paths by folder, and give the names in each as they are stored."""
+    names: dict[Path, list[str]] = defaultdict(list)
+    for path in paths:
+        names[path.parent].append(path_text(path.name))
+    return names
+
+
+def among(parent: Path, names: Collection[str]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Mean the files of some stored names in a folder."""
+    return FOLDER.c.path == path_text(parent), FILE.c.name.in_(names)
+
+
+def chunks(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Split a sequence into portions for one statement each."""
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
+
+
+def completed(connection: Connection, numbers: Sequence[int], now: datetime) -> Sequence[int]:
+    """Enter visits as complete, and say which of them were not entered before."""
+    known: set[int] = set()
+    for chunk in chunks(numbers):
+        known.update(connection.execute(select(VISIT.c.number).where(VISIT.c.number.in_(chunk))).scalars())
+    new = [number for number in numbers if number not in known]
+    for chunk in chunks(new):
+        rows = [{"number": number, "completed": microseconds(now)} for number in chunk]
+        connection.execute(insert(VISIT), rows)
+    return new
+
+
+def count(connection: Connection, difference: Counter[State]) -> None:
+    """Keep the tally true; always in the same order, so that two writers cannot block each other for ever."""
+    changed = [{"of": state.value, "more": more} for state, more in sorted(difference.items()) if more]
+    if changed:
+        connection.execute(_COUNT, changed)

@@ -1,0 +1,120 @@
+"""How the daemon is: a sentence that says what to do, and the figures below it."""
+
+import os
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pfs_ingestd.adapters.system import SystemClock
+from pfs_ingestd.cli.options import config_option, json_option
+from pfs_ingestd.cli.output import exits, print_json, print_rows
+from pfs_ingestd.cli.verdict import Finding, Mark, size_text, span_text, verdict
+from pfs_ingestd.config import load_config
+from pfs_ingestd.desk import read_status
+from pfs_ingestd.errors import Code, ExitCode, Rejected
+
+__all__ = ["status"]
+
+_COLORS = {Mark.OK: "green", Mark.LOOK: "yellow", Mark.ALARM: "red"}
+
+
+def _print_schema(context: click.Context, _option: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 (click's signature)
+    if wanted and not context.resilient_parsing:
+        schema = files("pfs_ingestd").joinpath("status.schema.json")
+        click.echo(schema.read_text(encoding="utf-8"), nl=False)
+        context.exit()
+
+
+@click.command()
+@config_option
+@json_option
+@click.option(
+    "--schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the JSON Schema of the status file, and nothing else.",
+)
+@exits
+def status(config_file: Path, as_json: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
+    """Tell how the daemon is, whether that is all right, and what to do if it is not."""
+    content, holder = read_status(load_config(config_file, os.environ))
+    if as_json:
+        print_json(content)
+        return ExitCode.DONE
+    now = SystemClock().now()
+    try:
+        findings = verdict(content, alive=holder is not None, now=now, config=str(config_file))
+        rows = list(_rows(content, now))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise Rejected(
+            Code.UNREADABLE,
+            f"the status is not of the form that this program knows: {error!r}",
+            hint="look at it with --json; the daemon that wrote it may be of another version",
+        ) from error
+    for finding in findings:
+        _print_finding(finding)
+    click.echo()
+    print_rows(rows)
+    return ExitCode.DONE
+
+
+def _print_finding(finding: Finding) -> None:
+    mark = click.style(f"{finding.mark:5}", fg=_COLORS[finding.mark], bold=True)
+    click.echo(f"{mark}  {finding.text}")
+    if finding.advice:
+        click.echo(f"       {finding.advice}")
+
+
+def _rows(content: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]]:
+    def ago(time: str | None) -> str:
+        return f"{span_text(now - datetime.fromisoformat(time))} ago" if time else "not yet"
+
+    yield "state", f"{content['state']} since {content['since'][:19].replace('T', ' ')} UTC"
+    yield "heartbeat", ago(content["heartbeat"])
+    yield "process", f"{content['pid']} on {content['host']}, started {ago(content['started'])}"
+    yield "program", f"pfs-ingestd {content['program_version']}"
+    yield "repository", content["repository"]
+    for watcher in content["watchers"]:
+        trouble = "" if watcher["healthy"] else f", BLIND: {watcher['reason']}"
+        yield "watched", f"{watcher['root']} ({watcher['mode']}, read {ago(watcher['last_scan'])}{trouble})"
+    if content["watchers_left_out"]:
+        yield "", f"and {content['watchers_left_out']} more"
+    if scan := content["last_scan"]:
+        yield "last scan", f"{ago(scan['at'])}, {scan['seconds']} s, {scan['folders']:,} folders listed"
+    counts = [f"{number:,} {state}" for state, number in content["counts"].items() if number]
+    yield "files", ", ".join(counts) or "none yet"
+    yield from _work(content)
+    for what, disk in content["disks"].items():
+        yield f"disk of {what}", _disk(disk)
+    for key in ("last_ingested", "last_rejected", "last_changed"):
+        if file := content[key]:
+            reason = file["changed"] or (f"[{file['code']}] {file['error']}" if file["error"] else "")
+            yield key.replace("_", " "), f"{file['path']}, {ago(file['at'])}{reason and ': '}{reason}"
+
+
+def _work(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    pending, done = content["pending"], content["throughput"]
+    if pending["files"]:
+        oldest = span_text(timedelta(seconds=pending["oldest_age_seconds"] or 0))
+        yield "pending", f"{pending['files']:,}, the oldest for {oldest}"
+    today, hour = (
+        f"{done[key]['files']:,} files, {size_text(done[key]['bytes'])}" for key in ("today", "last_hour")
+    )
+    yield "ingested", f"today (UTC) {today}; in the last hour {hour}"
+    rate = f"{done['files_per_second']} files/s, {done['megabytes_per_second']} MB/s"
+    yield "rate", f"{rate} in the last minute"
+    if done["latency_median_seconds"] is not None:
+        median, slow = done["latency_median_seconds"], done["latency_p99_seconds"]
+        yield "latency", f"half of the raws visible within {median} s, 99 % within {slow} s (last hour)"
+
+
+def _disk(disk: Mapping[str, Any]) -> str:
+    if disk["free_bytes"] is None:
+        return f"unknown: {disk['reason']}"
+    return f"{size_text(disk['free_bytes'])} of {size_text(disk['size_bytes'])} free"

@@ -1,0 +1,118 @@
+"""The file of the log on a real disk."""
+
+import json
+import logging
+import os
+
+import pytest
+import structlog
+
+from pfs_ingestd.logs import configure_logs
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Have a log that goes to a file, and leave logging as it was."""
+    root, ours = logging.getLogger(), logging.getLogger("pfs_ingestd")
+    before = (root.level, ours.level, list(root.handlers))
+    path = tmp_path / "log"
+    configure_logs(level="info", format="json", file=path, stream=None)
+    yield path
+    logging.captureWarnings(capture=False)
+    for handler in [handler for handler in root.handlers if handler not in before[2]]:
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(before[0])
+    ours.setLevel(before[1])
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Have a disk with room for so many bytes; `None` for as many as are wanted."""
+    room = {"bytes": None}
+    write = os.write
+
+    def write_some(file, data):
+        if room["bytes"] is None:
+            return write(file, data)
+        if room["bytes"] == 0:
+            raise OSError(28, "No space left on device")
+        written = write(file, data[: room["bytes"]])
+        room["bytes"] -= written
+        return written
+
+    monkeypatch.setattr(os, "write", write_some)
+    return room
+
+
+def say(event):
+    structlog.get_logger().info(event)
+
+
+def told(path):
+    return [json.loads(line)["event"] for line in path.read_text().splitlines()]
+
+
+def test_logrotate_may_rename_the_file(path):
+    """After a rename the next line goes into a new file of the name, and none is lost."""
+    say("file.one")
+    path.rename(path.with_suffix(".1"))
+    say("file.two")
+    assert (told(path.with_suffix(".1")), told(path)) == (["file.one"], ["file.two"])
+
+
+def test_logrotate_may_create_the_new_file_itself(path):
+    """A file that is there already after the rename is taken up."""
+    say("file.one")
+    path.rename(path.with_suffix(".1"))
+    path.touch()
+    say("file.two")
+    assert (told(path.with_suffix(".1")), told(path)) == (["file.one"], ["file.two"])
+
+
+def test_logrotate_may_truncate_the_file(path):
+    """After copytruncate the file begins anew, without a hole of zeros."""
+    say("file.one")
+    os.truncate(path, 0)
+    say("file.two")
+    assert told(path) == ["file.two"]
+
+
+def test_a_full_disk_stops_nothing_and_is_told(path, full_disk, capfd):
+    """Lines that find no room are counted; those before and after are whole, each on its line."""
+    say("file.one")
+    full_disk["bytes"] = 10
+    say("file.two")
+    say("file.three")
+    full_disk["bytes"] = None
+    say("file.four")
+    first, torso, *rest = path.read_text().splitlines()
+    assert json.loads(first)["event"] == "file.one"
+    assert len(torso) == 10
+    assert [(json.loads(line)["event"], json.loads(line).get("lost")) for line in rest] == [
+        ("file.four", None),
+        ("log.resumed", 2),
+    ]
+    assert capfd.readouterr().err == f"the log cannot be written to {path}: No space left on device\n"
+
+
+def test_where_no_new_file_can_be_had_the_old_one_is_written_on(path, capfd):
+    """A rotated log whose folder refuses a new file goes on in the renamed one, and stderr says so."""
+    say("file.one")
+    path.rename(path.with_suffix(".1"))
+    path.symlink_to(path.parent / "none" / "log")
+    say("file.two")
+    path.unlink()
+    say("file.three")
+    assert told(path.with_suffix(".1")) == ["file.one", "file.two"]
+    assert told(path) == ["file.three", "log.resumed"]
+    assert capfd.readouterr().err == f"the log cannot be written to {path}: No such file or directory\n"
+
+
+def test_a_line_that_cannot_be_made_costs_only_itself(path, monkeypatch):
+    """A bug in the making of a line does not reach the one who logs."""
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    logging.getLogger("library").warning("%d", "no number")
+    say("file.two")
+    assert told(path) == ["file.two"]
