@@ -279,8 +279,8 @@ class Repository(Protocol):
             One for each dataset. A file whose data ID is taken by the same bytes is ``ALREADY_THERE``, by
             other bytes a ``CONFLICT``, and the stored one is not touched; a pfsConfig whose visit has no
             exposure record is ``NO_EXPOSURE``; one of which a copy has to be made, and that would take long,
-            is ``TO_BE_COPIED``. They do not keep the others from being stored. Of a visit that no raw is
-            stored of, nothing is registered.
+            is ``TO_BE_COPIED``. They do not keep the others from being stored. A visit of which all raws
+            are to be copied is not registered yet.
 
         Raises
         ------
