@@ -21,6 +21,7 @@ from pfs_ingestd.errors import (
 )
 from pfs_ingestd.exposure import ConfigHeader, Exposure, RawHeader
 from pfs_ingestd.figures import Amount, Figures
+from pfs_ingestd.history import KEPT, Entry, continued, entry_of, recovered
 from pfs_ingestd.pfs.names import parse
 from pfs_ingestd.ports import (
     Blind,
@@ -122,11 +123,14 @@ class FakeInbox:
         self._folders: dict[Path, int] = {}
         self._marks: dict[Path, FolderMark] = {}
         self._complete: set[int] = set()
+        self._history: dict[Path, list[Entry]] = {}
 
     def recover(self, now: datetime) -> int:
         """Put what was being ingested back to ready."""
         dead = [record for record in self._records.values() if record.state is State.INGESTING]
         self._records |= {record.path: record.to(State.READY, now) for record in dead}
+        for record in dead:
+            self._remember(record.path, recovered(record.attempts, record.size, now))
         return len(dead)
 
     def find(self, paths: Collection[Path]) -> Mapping[Path, FileRecord]:
@@ -145,6 +149,8 @@ class FakeInbox:
         for path in new:
             self._folders.setdefault(path.parent, len(self._folders))
         self._records |= new
+        for record in records:
+            self._remember(record.path, entry_of(None, record))
 
     def replace(self, changes: Sequence[tuple[FileRecord, FileRecord]]) -> None:
         """Replace old records by new ones: all, or none."""
@@ -156,6 +162,8 @@ class FakeInbox:
             if now is None or (now.state, now.attempts) != (old.state, old.attempts):
                 raise StaleRecord(Code.STALE, f"the record has been changed meanwhile: {old.path}")
         self._records |= successors
+        for old, new in changes:
+            self._remember(old.path, entry_of(old, new))
 
     def due(
         self, state: State, now: datetime, limit: int, *, largest: int | None = None
@@ -212,6 +220,10 @@ class FakeInbox:
         """Get all records of some visits."""
         return [record for record in self._records.values() if record.visit in visits]
 
+    def history(self, paths: Collection[Path]) -> Mapping[Path, Sequence[Entry]]:
+        """Get what did not go smoothly with some files."""
+        return {path: list(self._history[path]) for path in paths if path in self._history}
+
     def complete(self, visits: Collection[int], now: datetime) -> Collection[int]:
         """Remember that some visits are complete; say of which that is new."""
         _aware(now)
@@ -244,6 +256,15 @@ class FakeInbox:
         """Forget remembered folders."""
         for folder in folders:
             self._marks.pop(folder, None)
+
+    def _remember(self, path: Path, entry: Entry | None) -> None:
+        if entry is None:
+            return
+        entries = self._history.setdefault(path, [])
+        if again := continued(entry, entries[-1] if entries else None):
+            entries[-1] = again
+        else:
+            self._history[path] = [*entries, entry][-KEPT:]
 
     def _in(self, states: Collection[State]) -> list[FileRecord]:
         return [record for record in self._records.values() if record.state in states]

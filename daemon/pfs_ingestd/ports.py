@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 from pfs_ingestd.errors import IngestdError
 from pfs_ingestd.exposure import ConfigHeader, Exposure, RawHeader
 from pfs_ingestd.figures import Amount, Figures
+from pfs_ingestd.history import Entry
 from pfs_ingestd.records import FileRecord, Sighting, State
 from pfs_ingestd.status import DiskRoom, Status
 
@@ -441,6 +442,13 @@ class Inbox(Protocol):
 
     def whole_visits(self, visits: Collection[int]) -> Sequence[FileRecord]:
         """Get all records of some visits."""
+
+    def history(self, paths: Collection[Path]) -> Mapping[Path, Sequence[Entry]]:
+        """Get what did not go smoothly with some files, oldest first; nothing of those of which all did.
+
+        It is written with the records, in the same transaction, and the newest `~pfs_ingestd.history.KEPT`
+        entries of each file are kept; see `~pfs_ingestd.history.entry_of`.
+        """
 
     def complete(self, visits: Collection[int], now: datetime) -> Collection[int]:
         """Remember for ever that some visits are complete; say of which of them that is new."""

@@ -2,20 +2,23 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pfs_ingestd.errors import StaleRecord
+from pfs_ingestd.errors import Code, Incomplete, StaleRecord, TryLater
 from pfs_ingestd.figures import Amount
+from pfs_ingestd.history import KEPT, Entry, Event
 from pfs_ingestd.ports import FolderMark
 from pfs_ingestd.records import FileRecord, Kind, State
 
 NOW = datetime(2026, 11, 22, 5, 0, 0, 123456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
+LATER = NOW + SECOND
+BUSY = TryLater(Code.BUSY, "is busy; 'quoted' schräg", hint="wait")
 NIGHT = Path("/data/raw/2026-11-22/sps")
 PLAIN = FileRecord(
     path=NIGHT / "PFSA00100011.fits",
@@ -74,6 +77,16 @@ def record(name: str = PLAIN.path.name, **changes: object) -> FileRecord:
 
 def by_path(*records: FileRecord) -> dict[Path, FileRecord]:
     return {each.path: each for each in records}
+
+
+def rough(inbox, seen: FileRecord) -> FileRecord:
+    """Take a file that was seen through a first attempt that fails."""
+    ready = seen.ready(NOW)
+    claimed = ready.claimed(NOW)
+    postponed = claimed.postponed(until=LATER, error=BUSY, now=NOW)
+    for change in pairwise([seen, ready, claimed, postponed]):
+        inbox.replace([change])
+    return postponed
 
 
 class InboxSuite:
@@ -435,3 +448,115 @@ class InboxSuite:
         files = [record("a.fits", visit=1001), record("b.fits", visit=1001, state=State.GONE), FULL]
         inbox.add([PLAIN, *files])
         assert by_path(*inbox.whole_visits({1001, 7})) == by_path(*files)
+
+    def test_a_smooth_way_leaves_no_history(self, inbox):
+        """Of files that were ingested at their first attempt, and of unknown ones, nothing is remembered."""
+        inbox.add([PLAIN, record("found.fits", state=State.INGESTED, code="already_there")])
+        ready = PLAIN.ready(NOW)
+        claimed = ready.claimed(NOW)
+        for change in pairwise([PLAIN, ready, claimed, claimed.ingested("id", already=False, now=NOW)]):
+            inbox.replace([change])
+        assert inbox.history([PLAIN.path, NIGHT / "found.fits", NIGHT / "unknown.fits"]) == {}
+        assert inbox.history([]) == {}
+
+    def test_history_tells_each_attempt_and_reason(self, inbox):
+        """What did not go smoothly with a file is told in its order, whole, and of no other file."""
+        awkward = NIGHT / AWKWARD[5]
+        for path in (PLAIN.path, awkward):
+            inbox.add([replace(PLAIN, path=path)])
+        postponed = rough(inbox, PLAIN)
+        other = rough(inbox, replace(PLAIN, path=awkward))
+        rejected = postponed.claimed(LATER).rejected(BUSY, LATER)
+        inbox.replace([(postponed, postponed.claimed(LATER)), (other, other.skipped(LATER))])
+        inbox.replace([(postponed.claimed(LATER), rejected)])
+        common = {"at": NOW, "last": NOW, "size": PLAIN.size}
+        late = {"at": LATER, "last": LATER, "size": PLAIN.size}
+        busy = {"code": "busy", "reason": "is busy; 'quoted' schräg (wait)"}
+        first = Entry(event=Event.POSTPONED, attempt=1, **common, **busy)
+        assert inbox.history([PLAIN.path, awkward]) == {
+            PLAIN.path: [first, Entry(event=Event.REJECTED, attempt=2, **late, **busy)],
+            awkward: [first, Entry(event=Event.SKIPPED, attempt=1, reason="it was ready", **late)],
+        }
+
+    def test_history_has_what_came_to_no_end(self, inbox):
+        """An attempt in which the daemon died is remembered of each file that was claimed then."""
+        claimed = [record(f"{n}.fits", state=State.INGESTING, attempts=n) for n in (1, 2)]
+        inbox.add([PLAIN, *claimed])
+        inbox.recover(LATER)
+        inbox.recover(LATER + SECOND)
+        told = inbox.history([PLAIN.path, *(each.path for each in claimed)])
+        assert {
+            path: [(entry.event, entry.attempt, entry.at, entry.code) for entry in entries]
+            for path, entries in told.items()
+        } == {each.path: [(Event.RECOVERED, each.attempts, LATER, None)] for each in claimed}
+
+    def test_a_file_that_was_replaced_before_it_was_seen_has_a_history(self, inbox):
+        """What an operator did is remembered of files, too, that are added as ingested."""
+        inbox.add([PLAIN, record("replaced.fits", state=State.INGESTED)])
+        told = inbox.history([PLAIN.path, NIGHT / "replaced.fits"])
+        assert {path: [entry.event for entry in entries] for path, entries in told.items()} == {
+            NIGHT / "replaced.fits": [Event.REPLACED]
+        }
+
+    def test_history_is_written_with_the_record_or_not_at_all(self, inbox):
+        """Where one record of several is stale, nothing is remembered of any."""
+        other = record("z.fits", state=State.REJECTED)
+        inbox.add([PLAIN, other])
+        stale = replace(PLAIN, attempts=1)
+        with pytest.raises(StaleRecord):
+            inbox.replace([(other, other.retried(NOW)), (stale, stale.skipped(NOW))])
+        assert inbox.history([PLAIN.path, other.path]) == {}
+
+    def test_what_happens_again_is_one_entry_of_the_history(self, inbox):
+        """A file that is looked at again and again while it grows does not fill the inbox."""
+        inbox.add([PLAIN])
+        old = PLAIN
+        for n in range(1, 4):
+            half = Incomplete(Code.INCOMPLETE, f"ends at {n}")
+            new = old.looked_at(again=NOW, error=half, now=NOW + n * SECOND)
+            grown = replace(new, size=n, code=None, error=None)
+            inbox.replace([(old, new)])
+            inbox.replace([(new, grown)])
+            old = grown
+        assert inbox.history([PLAIN.path]) == {
+            PLAIN.path: [
+                Entry(
+                    event=Event.UNFINISHED,
+                    at=NOW + SECOND,
+                    last=NOW + 3 * SECOND,
+                    times=3,
+                    attempt=0,
+                    size=2,
+                    code="incomplete",
+                    reason="ends at 3",
+                )
+            ]
+        }
+
+    def test_history_is_bounded(self, inbox):
+        """A file that is retried for ever has its newest entries, and those of others stay."""
+        beside = record("beside.fits", state=State.REJECTED)
+        inbox.add([PLAIN, beside])
+        inbox.replace([(beside, beside.retried(NOW))])
+        old = PLAIN
+        times = [NOW + n * SECOND for n in range(KEPT // 2 + 2)]
+        for time in times:
+            skipped = old.skipped(time)
+            retried = skipped.retried(time)
+            inbox.replace([(old, skipped)])
+            inbox.replace([(skipped, retried)])
+            old = retried
+        told = inbox.history([PLAIN.path, beside.path])
+        assert [(entry.event, entry.at) for entry in told[PLAIN.path]] == [
+            (event, time) for time in times[2:] for event in (Event.SKIPPED, Event.RETRIED)
+        ]
+        assert len(told[beside.path]) == 1
+
+    def test_thousands_of_histories_go_through_in_one_call(self, inbox):
+        """No call has a bound on of how many files something is remembered."""
+        many = [record(f"{n}.fits", state=State.REJECTED) for n in range(1100)]
+        inbox.add(many)
+        inbox.replace([(old, old.retried(NOW)) for old in many])
+        told = inbox.history([each.path for each in many])
+        assert [path for path, [entry] in told.items() if entry.event is not Event.RETRIED] == []
+        assert told.keys() == {each.path for each in many}

@@ -16,16 +16,12 @@ from fakes import FakeInbox
 from pfs_ingestd.adapters.inbox import SqlInbox, open_inbox
 from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
 from pfs_ingestd.adapters.inbox.schema import check, prepare
+from pfs_ingestd.adapters.inbox.upgrades import UPGRADES
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, TryLater
 from pfs_ingestd.ports import FolderMark
 from pfs_ingestd.records import State
-from postgres import postgres_server
 
-
-@pytest.fixture(scope="session")
-def server():
-    with postgres_server() as running:
-        yield running
+OURS = 1 + len(UPGRADES)
 
 
 @pytest.fixture
@@ -216,7 +212,7 @@ def test_creating_is_all_or_nothing(url):
         assert inspect(connection).get_table_names() == []
     engine.dispose()
     open_inbox(url).close()
-    assert version_of(url) == [1]
+    assert version_of(url) == [OURS]
 
 
 def test_two_that_start_at_once_create_it_once(url):
@@ -224,7 +220,7 @@ def test_two_that_start_at_once_create_it_once(url):
     with ThreadPoolExecutor(4) as pool:
         for inbox in pool.map(lambda _: open_inbox(url), range(4)):
             inbox.close()
-    assert version_of(url) == [1]
+    assert version_of(url) == [OURS]
 
 
 def test_an_older_inbox_is_brought_up_to_date(url):
@@ -238,11 +234,11 @@ def test_an_older_inbox_is_brought_up_to_date(url):
     engine = open_engine(url, read_only=False)
     for _ in range(2):
         with transaction(engine, writing=True) as connection:
-            prepare(connection, upgrades=[upgrade])
+            prepare(connection, upgrades=[*UPGRADES, upgrade])
     with transaction(engine, writing=False) as connection:
         assert connection.execute(text("SELECT name, extra FROM file")).all() == [(PLAIN.path.name, 5)]
     engine.dispose()
-    assert version_of(url) == [2]
+    assert version_of(url) == [OURS + 1]
 
 
 def test_an_upgrade_that_fails_changes_nothing(url):
@@ -257,11 +253,11 @@ def test_an_upgrade_that_fails_changes_nothing(url):
     open_inbox(url).close()
     engine = open_engine(url, read_only=False)
     with pytest.raises(RuntimeError), transaction(engine, writing=True) as connection:
-        prepare(connection, upgrades=[upgrade, broken])
+        prepare(connection, upgrades=[*UPGRADES, upgrade, broken])
     with transaction(engine, writing=False) as connection:
         assert "extra" not in [column["name"] for column in inspect(connection).get_columns("file")]
     engine.dispose()
-    assert version_of(url) == [1]
+    assert version_of(url) == [OURS]
 
 
 @pytest.mark.parametrize("read_only", [False, True])
@@ -281,10 +277,13 @@ def test_a_reader_does_not_upgrade(url):
     """A reading command asks for the daemon to bring an older inbox up to date."""
     open_inbox(url).close()
     engine = open_engine(url, read_only=True)
-    with pytest.raises(Fatal, match="version 1") as caught, transaction(engine, writing=False) as connection:
-        check(connection, upgrades=[lambda _: None])
+    with (
+        pytest.raises(Fatal, match=f"version {OURS}") as caught,
+        transaction(engine, writing=False) as connection,
+    ):
+        check(connection, upgrades=[*UPGRADES, lambda _: None])
     engine.dispose()
-    assert (caught.value.code, version_of(url)) == (Code.STATE_UNUSABLE, [1])
+    assert (caught.value.code, version_of(url)) == (Code.STATE_UNUSABLE, [OURS])
 
 
 def test_a_database_of_something_else_is_left_alone(sqlite_file, sqlite_url):
@@ -425,6 +424,7 @@ QUESTIONS = {
     "newest_night": lambda inbox: inbox.newest_night(NOW.date()),
     "of_night": lambda inbox: inbox.of_night(NOW.date(), 10),
     "whole_visits": lambda inbox: inbox.whole_visits([1, 2]),
+    "history": lambda inbox: inbox.history([NIGHT / "0.fits"]),
     "complete": lambda inbox: inbox.complete([1, 2], NOW),
     "names": lambda inbox: inbox.names(NIGHT),
     "find": lambda inbox: inbox.find([PLAIN.path]),
@@ -489,6 +489,10 @@ def test_every_question_is_answered_by_an_index(sqlite_url):
             "SEARCH file USING INDEX file_visit (visit=?)",
         ],
         "whole_visits": ["SEARCH file USING INDEX file_visit (visit=?)"],
+        "history": [
+            "SEARCH file USING COVERING INDEX sqlite_autoindex_file_1 (folder_id=? AND name=?)",
+            "SEARCH history USING INDEX history_file (file_id=?)",
+        ],
         "complete": ["SEARCH visit USING INTEGER PRIMARY KEY (rowid=?)"],
         "names": ["SEARCH file USING INDEX sqlite_autoindex_file_1 (folder_id=?)"],
         "find": ["SEARCH file USING INDEX sqlite_autoindex_file_1 (folder_id=? AND name=?)"],

@@ -27,6 +27,7 @@ from sqlalchemy import (
 from pfs_ingestd.adapters.inbox import schema
 from pfs_ingestd.adapters.inbox.damage import damaged
 from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
+from pfs_ingestd.adapters.inbox.remembering import histories, remember
 from pfs_ingestd.adapters.inbox.rows import COLUMNS, file_name, microseconds, moment, record, values
 from pfs_ingestd.adapters.inbox.schema import DUE, FILE, FOLDER, TALLY
 from pfs_ingestd.adapters.inbox.steps import (
@@ -41,6 +42,7 @@ from pfs_ingestd.adapters.inbox.steps import (
 )
 from pfs_ingestd.errors import Code, StaleRecord
 from pfs_ingestd.figures import Amount
+from pfs_ingestd.history import Entry, entry_of, recovered
 from pfs_ingestd.ports import FolderMark
 from pfs_ingestd.records import FileRecord, Kind, State, path_text, text_path
 
@@ -133,12 +135,17 @@ class SqlInbox:
         ingesting = FILE.c.state == State.INGESTING.value
         ready = {"state": State.READY.value, "updated": microseconds(now)}
         counted = select(FILE.c.state, func.count()).group_by(FILE.c.state)
+        claimed = select(FILE.c.id, FILE.c.attempts, FILE.c.size).where(ingesting).with_for_update()
         with transaction(self._engine, writing=True) as connection:
-            recovered = connection.execute(update(FILE).where(ingesting).values(ready)).rowcount
+            lost = {
+                row_id: recovered(attempt, size, now) for row_id, attempt, size in connection.execute(claimed)
+            }
+            connection.execute(update(FILE).where(ingesting).values(ready))
+            remember(connection, lost)
             connection.execute(update(TALLY).values(files=0))
             files = connection.execute(counted)
             count(connection, Counter({State(state): number for state, number in files}))
-        return recovered
+        return len(lost)
 
     def find(self, paths: Collection[Path]) -> Mapping[Path, FileRecord]:
         """Get the records of some paths, where there are any."""
@@ -180,6 +187,9 @@ class SqlInbox:
             for chunk in chunks(rows):
                 connection.execute(_INSERT, chunk)
             count(connection, Counter(each.state for each in records))
+            if entries := {each.path: entry for each in records if (entry := entry_of(None, each))}:
+                ids_of_files = {path: row_id for path, (row_id, *_) in locked(connection, entries).items()}
+                remember(connection, {ids_of_files[path]: entry for path, entry in entries.items()})
         self._added += len(records)
         if self._added >= self._learns_at:
             self._learns_at = self._added * self._learns_again
@@ -203,6 +213,7 @@ class SqlInbox:
         with transaction(self._engine, writing=True) as connection:
             stored = locked(connection, successors)
             rows = []
+            entries = {}
             for old, new in changes:
                 row_id, *rest = stored.get(old.path, (0, None, None))
                 if rest != [old.state.value, old.attempts]:
@@ -210,7 +221,10 @@ class SqlInbox:
                         Code.STALE, f"the record has been changed meanwhile: {path_text(old.path)}"
                     )
                 rows.append({"row_id": row_id, **values(new)})
+                if entry := entry_of(old, new):
+                    entries[row_id] = entry
             connection.execute(_UPDATE, rows)
+            remember(connection, entries)
             difference = Counter(new.state for _, new in changes)
             difference.subtract(old.state for old, _ in changes)
             count(connection, difference)
@@ -296,6 +310,18 @@ class SqlInbox:
     def whole_visits(self, visits: Collection[int]) -> Sequence[FileRecord]:
         """Get all records of some visits."""
         return self._of_visits(visits)
+
+    def history(self, paths: Collection[Path]) -> Mapping[Path, Sequence[Entry]]:
+        """Get what did not go smoothly with some files, oldest first; nothing of those of which all did."""
+        found: dict[Path, Sequence[Entry]] = {}
+        with self._reading() as connection:
+            for parent, names in by_folder(paths).items():
+                for chunk in chunks(names):
+                    named = select(FILE.c.id, FILE.c.name).join(FOLDER).where(*among(parent, chunk))
+                    ids = {row_id: parent / file_name(name) for row_id, name in connection.execute(named)}
+                    entries = histories(connection, ids)
+                    found.update({ids[row_id]: of_file for row_id, of_file in entries.items()})
+        return found
 
     def complete(self, visits: Collection[int], now: datetime) -> Collection[int]:
         """Remember for ever that some visits are complete; say of which of them that is new."""

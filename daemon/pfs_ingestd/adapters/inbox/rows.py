@@ -9,7 +9,7 @@ from typing import Any
 from pfs_ingestd.adapters.inbox.schema import FILE, FOLDER
 from pfs_ingestd.records import FileRecord, Kind, State, path_text, text_path
 
-__all__ = ["COLUMNS", "file_name", "microseconds", "moment", "record", "values"]
+__all__ = ["COLUMNS", "file_name", "microseconds", "moment", "record", "storable", "values"]
 
 COLUMNS = (FILE.c.id, FOLDER.c.path, *(column for column in FILE.c if column.name not in {"id", "folder_id"}))
 """What `record` reads, in this order, of a file and its folder."""
@@ -64,9 +64,9 @@ def values(of: FileRecord) -> dict[str, object]:
         "attempts": index(of.attempts),
         "not_before": None if of.not_before is None else microseconds(of.not_before),
         "code": None if of.code is None else str(of.code),
-        "error": _storable(of.error),
+        "error": storable(of.error),
         "dataset_id": of.dataset_id,
-        "changed": _storable(of.changed),
+        "changed": storable(of.changed),
         "cameras": None if of.cameras is None else ",".join(sorted(of.cameras)),
     }
 
@@ -128,6 +128,13 @@ def file_name(text: str) -> str:
     return str(text_path(text)) if "\\" in text else text
 
 
+def storable(text: str | None) -> str | None:
+    """Spell out the few characters that a database cannot hold."""
+    if text is None:
+        return None
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
 # There are thousands of files in each of a few folders.
 _folder = lru_cache(maxsize=1024)(text_path)
 _date = lru_cache(maxsize=1024)(date.fromisoformat)
@@ -136,10 +143,3 @@ _date = lru_cache(maxsize=1024)(date.fromisoformat)
 @lru_cache
 def _cameras(text: str) -> frozenset[str]:
     return frozenset(text.split(",")) if text else frozenset()
-
-
-def _storable(text: str | None) -> str | None:
-    """Spell out the few characters that a database cannot hold."""
-    if text is None:
-        return None
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

@@ -1,6 +1,6 @@
 """The tables of the inbox, and how an inbox of an older version becomes one of ours."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import (
     BigInteger,
@@ -24,10 +24,11 @@ from sqlalchemy import (
 )
 
 from pfs_ingestd.adapters.inbox.damage import damaged
+from pfs_ingestd.adapters.inbox.upgrades import UPGRADES, Upgrade
 from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.records import State
 
-__all__ = ["DUE", "FILE", "FOLDER", "TALLY", "UPGRADES", "VISIT", "check", "examine", "prepare"]
+__all__ = ["DUE", "FILE", "FOLDER", "HISTORY", "TALLY", "VISIT", "check", "examine", "prepare"]
 
 _METADATA = MetaData()
 
@@ -98,6 +99,24 @@ VISIT = Table(
 )
 """The visits that are complete, and when they were found to be."""
 
+HISTORY = Table(
+    "history",
+    _METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("file_id", _ID, ForeignKey(FILE.c.id), nullable=False),
+    Column("event", Text, nullable=False),
+    Column("at", _MICROSECONDS, nullable=False),
+    Column("last", _MICROSECONDS, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("code", Text),
+    Column("reason", Text),
+)
+"""What did not go smoothly; see `pfs_ingestd.history`."""
+
+Index("history_file", HISTORY.c.file_id, HISTORY.c.id)
+
 _VERSION = Table("inbox_version", _METADATA, Column("version", Integer, nullable=False))
 
 DUE = func.coalesce(FILE.c.not_before, FILE.c.updated)
@@ -131,11 +150,6 @@ Index("file_visit", FILE.c.visit, FILE.c.kind, FILE.c.state)
 
 _LOCK = 0x1_1B0C
 """The number of the advisory lock under which the tables are made."""
-
-Upgrade = Callable[[Connection], None]
-
-UPGRADES: Sequence[Upgrade] = ()
-"""Each brings the tables from one version to the next, the first from version 1 to 2."""
 
 
 def prepare(connection: Connection, upgrades: Sequence[Upgrade] = UPGRADES) -> None:

@@ -1,0 +1,38 @@
+"""The steps from one version of the tables to the next, each as it was when that version was new."""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection, text
+
+__all__ = ["UPGRADES", "Upgrade"]
+
+Upgrade = Callable[[Connection], None]
+
+
+def _with_history(connection: Connection) -> None:
+    """Remember of each file what did not go smoothly."""
+    row_id = "INTEGER NOT NULL" if connection.dialect.name == "sqlite" else "BIGSERIAL NOT NULL"
+    file_id = "INTEGER" if connection.dialect.name == "sqlite" else "BIGINT"
+    connection.execute(
+        text(f"""
+            CREATE TABLE history (
+                id {row_id},
+                file_id {file_id} NOT NULL,
+                event TEXT NOT NULL,
+                at BIGINT NOT NULL,
+                last BIGINT NOT NULL,
+                times INTEGER NOT NULL,
+                attempt INTEGER NOT NULL,
+                size BIGINT NOT NULL,
+                code TEXT,
+                reason TEXT,
+                PRIMARY KEY (id),
+                FOREIGN KEY(file_id) REFERENCES file (id)
+            )
+        """)
+    )
+    connection.execute(text("CREATE INDEX history_file ON history (file_id, id)"))
+
+
+UPGRADES: Sequence[Upgrade] = (_with_history,)
+"""Each brings the tables from one version to the next, the first from version 1 to 2."""
