@@ -1,18 +1,18 @@
 """What commands do beside a daemon that may be running: read its status, its inbox, and write to it."""
 
-import os
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
+from pfs_ingestd import by_hand
 from pfs_ingestd.adapters.status_file import StatusFile
 from pfs_ingestd.adapters.system import Holder, InstanceLock, SystemClock
 from pfs_ingestd.board.night import Night
+from pfs_ingestd.by_hand import Moved, Step
 from pfs_ingestd.config import Config
-from pfs_ingestd.errors import StaleRecord
 from pfs_ingestd.noticeboard import read_night
 from pfs_ingestd.parts import inbox_beside
-from pfs_ingestd.records import FileRecord, IllegalMove, State
+from pfs_ingestd.records import FileRecord, State
 
 __all__ = ["count_files", "look_at_night", "read_status", "retry_files", "select_files", "skip_files"]
 
@@ -66,7 +66,7 @@ def look_at_night(config: Config, night: date | None) -> Night:
 
 def retry_files(
     config: Config, *, paths: Collection[Path], states: Collection[State], visits: Collection[int]
-) -> tuple[Sequence[FileRecord], Sequence[Path]]:
+) -> Moved:
     """Start files again from the beginning, beside a daemon that may be running.
 
     Parameters
@@ -76,61 +76,39 @@ def retry_files(
     paths, states, visits : `~collections.abc.Collection`
         Which files; empty means all, but where neither paths nor states are given, those rejected.
 
-    Returns
-    -------
-    retried : `~collections.abc.Sequence` [`FileRecord`]
-        Their new records.
-    others : `~collections.abc.Sequence` [`~pathlib.Path`]
-        Files that are not in the inbox, are being ingested at this moment, or are ingested and no longer on
-        disk: those would be called gone, whatever the repository has of them.
+    Raises
+    ------
+    Vanished
+        If no daemon has run yet.
     """
     if not paths and not states:
         states = {State.REJECTED}
-    return _change(config, _retried, paths=paths, states=states, visits=visits)
+    return _move(config, by_hand.retried, paths=paths, states=states, visits=visits)
 
 
-def skip_files(config: Config, paths: Collection[Path]) -> tuple[Sequence[FileRecord], Sequence[Path]]:
+def skip_files(config: Config, paths: Collection[Path]) -> Moved:
     """Leave files out until they change or are retried, beside a daemon that may be running.
 
-    Returns
-    -------
-    skipped : `~collections.abc.Sequence` [`FileRecord`]
-        Their new records.
-    others : `~collections.abc.Sequence` [`~pathlib.Path`]
-        Files that are not in the inbox, are being ingested at this moment, or are in the repository.
+    Raises
+    ------
+    Vanished
+        If no daemon has run yet.
     """
-    return _change(config, FileRecord.skipped, paths=paths)
+    return _move(config, by_hand.skipped, paths=paths)
 
 
-def _retried(record: FileRecord, now: datetime) -> FileRecord:
-    """Start a file again, unless it was ingested and there is nothing left to ingest."""
-    if record.state is State.INGESTED and not os.path.lexists(record.path):
-        raise IllegalMove(f"there is nothing left to ingest: {record.path}")
-    return record.retried(now)
-
-
-def _change(
+def _move(
     config: Config,
-    move: Callable[[FileRecord, datetime], FileRecord],
+    step: Step,
     *,
-    paths: Collection[Path] = (),
+    paths: Collection[Path],
     states: Collection[State] = (),
     visits: Collection[int] = (),
-) -> tuple[Sequence[FileRecord], Sequence[Path]]:
-    """Move the records that an operator means; tell which moved, and which files did not."""
-    now = SystemClock().now()
-    moved = []
+) -> Moved:
+    """Move the records that an operator means."""
     with inbox_beside(config, read_only=False) as inbox:
-        records = list(inbox.select(states=states or None, visits=visits or None, paths=paths or None))
-        for record in records:
-            try:
-                successor = move(record, now)
-                inbox.replace([(record, successor)])
-            except (IllegalMove, StaleRecord):
-                continue
-            moved.append(successor)
-    done = {record.path for record in moved}
-    return moved, [path for path in paths or (record.path for record in records) if path not in done]
+        meant = list(inbox.select(states=states or None, visits=visits or None, paths=paths or None))
+        return by_hand.move(inbox, meant, step, named=paths, states=states, now=SystemClock().now())
 
 
 def count_files(config: Config) -> Mapping[State, int]:

@@ -58,6 +58,10 @@ class Code(StrEnum):
     BUG = "bug"
     # StaleRecord: the record is read again.
     STALE = "stale"
+    # A command cannot do to a file what it was asked to.
+    BEING_INGESTED = "being_ingested"
+    IN_REPOSITORY = "in_repository"
+    NOT_IN_INBOX = "not_in_inbox"
 
 
 class ExitCode(IntEnum):

@@ -124,7 +124,8 @@ def test_a_pruned_file_that_was_moved_is_gone(new_folder):
 
     assert ran.exit_code == 1
     assert ran.output == (
-        f"not in the inbox, no longer there, or not to be moved now: {folder.path / raw}\n"
+        f"error [vanished]: nothing is left on disk of {folder.path / raw}: it was ingested\n"
+        "  bring the file back, then retry it\n"
         "0 files to be tried again\n"
     )
     assert raw in folder.do("pfs-ingestd list -c ingestd.yaml --state ingested")

@@ -85,9 +85,11 @@ def test_retry_starts_rejected_files_again(site, bad):
     service.wait_for(
         lambda: [event["event"] for event in service.events].count("file.rejected") == 2, "the second try"
     )
-    unknown = site.run("retry", site.data / "other.fits")
-    assert (unknown.returncode, unknown.stdout) == (1, "0 files to be tried again\n")
-    assert str(site.data / "other.fits") in unknown.stderr
+    unknown = site.run("retry", "--json", site.data / "other.fits")
+    told = json.loads(unknown.stdout)
+    assert (unknown.returncode, told["moved"], unknown.stderr) == (1, [], "")
+    [left] = told["left"]
+    assert (left["path"], left["code"]) == (str(site.data / "other.fits"), "not_in_inbox")
     skipped = site.run("skip", bad)
     assert (skipped.returncode, skipped.stdout) == (0, "1 file skipped\n")
     assert service.stop() == 0

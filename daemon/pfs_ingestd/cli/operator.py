@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from pfs_ingestd.by_hand import Moved
 from pfs_ingestd.cli.options import config_option, json_option
-from pfs_ingestd.cli.output import exits, print_json, print_table
+from pfs_ingestd.cli.output import exits, print_error, print_json, print_table
 from pfs_ingestd.config import check_config, load_config
 from pfs_ingestd.desk import retry_files, select_files, skip_files
 from pfs_ingestd.errors import ExitCode
@@ -67,28 +68,35 @@ def list_files(
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @_state_option
 @_visit_option
+@json_option
 @exits
-def retry(config_file: Path, paths: Sequence[Path], states: Sequence[str], visits: Sequence[int]) -> ExitCode:
+def retry(
+    config_file: Path,
+    paths: Sequence[Path],
+    states: Sequence[str],
+    visits: Sequence[int],
+    as_json: bool,  # noqa: FBT001 (click passes a flag by name)
+) -> ExitCode:
     """Start files again from the beginning, with all their attempts.
 
     Without PATHS and --state: those that were rejected.
     """
     config = load_config(config_file, os.environ)
-    retried, others = retry_files(
+    moved = retry_files(
         config, paths=_absolute(paths), states=[State(state) for state in states], visits=visits
     )
-    return _summary(retried, others, "to be tried again")
+    return _summary(moved, "to be tried again", as_json=as_json)
 
 
 @click.command()
 @config_option
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@json_option
 @exits
-def skip(config_file: Path, paths: Sequence[Path]) -> ExitCode:
+def skip(config_file: Path, paths: Sequence[Path], as_json: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
     """Leave files out: they are neither tried nor counted as rejected until they change or are retried."""
     config = load_config(config_file, os.environ)
-    skipped, others = skip_files(config, _absolute(paths))
-    return _summary(skipped, others, "skipped")
+    return _summary(skip_files(config, _absolute(paths)), "skipped", as_json=as_json)
 
 
 @click.command("check-config")
@@ -109,11 +117,20 @@ def _absolute(paths: Sequence[Path]) -> Sequence[Path]:
     return [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 (links are part of a path's name)
 
 
-def _summary(moved: Sequence[FileRecord], others: Sequence[Path], what: str) -> ExitCode:
-    for path in others:
-        click.echo(f"not in the inbox, no longer there, or not to be moved now: {path_text(path)}", err=True)
-    click.echo(f"{len(moved)} file{'' if len(moved) == 1 else 's'} {what}")
-    return ExitCode.SOME_REJECTED if others else ExitCode.DONE
+def _summary(moved: Moved, what: str, *, as_json: bool) -> ExitCode:
+    """Tell which files were moved, and of each other why not."""
+    if as_json:
+        left = [
+            {"path": path_text(path), "code": error.code, "error": error.message, "hint": error.hint}
+            for path, error in moved.left
+        ]
+        print_json({"moved": [_facts(record) for record in moved.records], "left": left})
+    else:
+        for _, error in moved.left:
+            print_error(error)
+        number = len(moved.records)
+        click.echo(f"{number} file{'' if number == 1 else 's'} {what}")
+    return ExitCode.SOME_REJECTED if moved.left else ExitCode.DONE
 
 
 def _facts(record: FileRecord) -> dict[str, object]:
