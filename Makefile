@@ -46,11 +46,11 @@ clean:
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[postgresql]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[postgresql,s3]' --group dev
 	touch $@
 
 $(OLDEST)/installed: pyproject.toml .ci/oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --upgrade pip
-	$(OLDEST)/bin/python -m pip install --quiet --constraint .ci/oldest.txt --editable '.[postgresql]' --group test
+	$(OLDEST)/bin/python -m pip install --quiet --constraint .ci/oldest.txt --editable '.[postgresql,s3]' --group test
 	touch $@

@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL server, reached through a socket file only."""
+"""Throw-away PostgreSQL servers, reached through a socket file only."""
 
 import os
 import pwd
@@ -6,15 +6,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import count
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg2
 import pytest
 
-__all__ = ["PostgresServer", "postgres_server"]
+__all__ = ["Databases", "PostgresServer", "asking", "postgres_server", "require_postgres", "serving"]
 
 _SETTINGS = {
     "listen_addresses": "",
@@ -22,12 +22,51 @@ _SETTINGS = {
     "full_page_writes": "off",
     "synchronous_commit": "off",
     "shared_buffers": "16MB",
-    "max_connections": "20",
+    "max_connections": "100",
 }
 
 
-class PostgresServer:
-    """A running server, and databases in it.
+@contextmanager
+def asking(url: str) -> Iterator[Any]:
+    """Connect to a database, whatever driver its URL is for; lend a cursor."""
+    with closing(psycopg2.connect(url.replace("+psycopg2", ""))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            yield cursor
+
+
+class Databases:
+    """The databases of a running server.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        Where its socket is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def new_database(self) -> str:
+        """Create an empty database and give its URL."""
+        name = f"test_{uuid4().hex}"
+        with asking(self._dsn("postgres")) as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+        return self._dsn(name)
+
+    def new_registry(self) -> str:
+        """Create a database for a registry; give a URL that all releases of SQLAlchemy take for the same."""
+        url = self.new_database()
+        with asking(url) as cursor:
+            cursor.execute("CREATE EXTENSION btree_gist")
+        return url.replace("postgresql:", "postgresql+psycopg2:")
+
+    def _dsn(self, database: str) -> str:
+        return f"postgresql://tester@/{database}?host={self._folder}"
+
+
+class PostgresServer(Databases):
+    """A server that a test has for itself: it can be stopped, and started again.
 
     Parameters
     ----------
@@ -40,10 +79,9 @@ class PostgresServer:
     """
 
     def __init__(self, programs: Path, folder: Path, account: int | None) -> None:
+        super().__init__(folder)
         self._programs = programs
-        self._folder = folder
         self._account = account
-        self._numbers = count(1)
         self._run("initdb", "--auth=trust", "--username=tester", "--encoding=UTF8", "--locale=C", "--no-sync")
         self.start()
 
@@ -57,21 +95,6 @@ class PostgresServer:
         """Stop it, cutting every connection."""
         self._run("pg_ctl", "stop", "--wait", "--mode=fast")
 
-    def new_database(self) -> str:
-        """Create an empty database and give its URL."""
-        name = f"test_{next(self._numbers)}"
-        connection = psycopg2.connect(self._dsn("postgres"))
-        try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(f"CREATE DATABASE {name}")
-        finally:
-            connection.close()
-        return self._dsn(name)
-
-    def _dsn(self, database: str) -> str:
-        return f"postgresql://tester@/{database}?host={self._folder}"
-
     def _run(self, program: str, *arguments: str) -> None:
         account: dict[str, Any] = {}
         if self._account is not None:
@@ -81,12 +104,30 @@ class PostgresServer:
             subprocess.run(command, check=True, cwd=self._folder, stdout=out, stderr=out, **account)  # noqa: S603 (PostgreSQL's own programs, no shell)
 
 
-@contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """Run a server; skip the test where PostgreSQL is not installed."""
+def require_postgres() -> Path:
+    """Find PostgreSQL's programs; skip the test where it is not installed."""
     programs = _programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    return programs
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """Run a server; skip the test where PostgreSQL is not installed."""
+    with _running(require_postgres()) as (server, _):
+        yield server
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """Run a server; give the folder of its socket."""
+    with _running(require_postgres()) as (_, folder):
+        yield str(folder)
+
+
+@contextmanager
+def _running(programs: Path) -> Iterator[tuple[PostgresServer, Path]]:
     account = _account()
     # Not below pytest's own folder, which no other user may enter; and a socket's path must be short.
     folder = Path(tempfile.mkdtemp(prefix="pfs-pg-"))
@@ -95,7 +136,7 @@ def postgres_server() -> Iterator[PostgresServer]:
             os.chown(folder, account, -1)
         server = PostgresServer(programs, folder, account)
         try:
-            yield server
+            yield server, folder
         finally:
             server.stop()
     finally:

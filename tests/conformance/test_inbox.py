@@ -39,7 +39,7 @@ def url(request):
     """Give the URL of an empty database of each kind."""
     if request.param == "sqlite":
         return request.getfixturevalue("sqlite_url")
-    return request.getfixturevalue("server").new_database()
+    return request.getfixturevalue("postgres").new_database()
 
 
 class TestFakeInbox(InboxSuite):
@@ -99,9 +99,9 @@ def test_no_writer_waits_for_a_reader(url):
         assert (before, inbox.find([PLAIN.path])) == ([], by_path(PLAIN))
 
 
-def test_names_sort_by_their_bytes_on_any_server(server):
+def test_names_sort_by_their_bytes_on_any_server(postgres):
     """A server whose language sorts names otherwise does not change which file is due first."""
-    url = server.new_database()
+    url = postgres.new_database()
     open_inbox(url).close()
     engine = open_engine(url, read_only=True)
     with transaction(engine, writing=False) as connection:
@@ -126,9 +126,9 @@ def test_a_reader_creates_nothing(sqlite_file, sqlite_url):
     assert list(sqlite_file.parent.iterdir()) == []
 
 
-def test_a_reader_finds_no_tables(server):
+def test_a_reader_finds_no_tables(postgres):
     """A server's database without an inbox is not made into one by a reader."""
-    url = server.new_database()
+    url = postgres.new_database()
     with pytest.raises(Fatal) as caught:
         open_inbox(url, read_only=True)
     assert (caught.value.code, "start the daemon" in caught.value.hint) == (Code.STATE_UNUSABLE, True)
@@ -174,17 +174,17 @@ def test_a_locked_inbox_is_tried_later(url):
         assert (caught.value.code, inbox.find([PLAIN.path])) == (Code.BUSY, by_path(PLAIN))
 
 
-def test_a_server_that_stops_is_an_outage_until_it_is_back(server):
+def test_a_server_that_stops_is_an_outage_until_it_is_back(own_postgres):
     """An inbox survives the restart of its server without being opened again."""
-    with closing(open_inbox(server.new_database())) as inbox:
+    with closing(open_inbox(own_postgres.new_database())) as inbox:
         inbox.add([PLAIN])
-        server.stop()
+        own_postgres.stop()
         try:
             for _ in range(2):
                 with pytest.raises(Outage):
                     inbox.counts()
         finally:
-            server.start()
+            own_postgres.start()
         assert inbox.find([PLAIN.path]) == by_path(PLAIN)
 
 
@@ -500,9 +500,9 @@ def test_every_question_is_answered_by_an_index(sqlite_url):
     }
 
 
-def test_every_question_can_be_answered_by_an_index_of_a_server(server):
+def test_every_question_can_be_answered_by_an_index_of_a_server(postgres):
     """A server that is told to avoid it never goes through the table of files, either."""
-    url = f"{server.new_database()}&options=-c%20enable_seqscan%3Doff"
+    url = f"{postgres.new_database()}&options=-c%20enable_seqscan%3Doff"
     with filled(url) as (inbox, engine):
         plans = {name: plans_of(engine, "EXPLAIN", partial(ask, inbox)) for name, ask in QUESTIONS.items()}
     assert all(plans.values())
@@ -510,8 +510,8 @@ def test_every_question_can_be_answered_by_an_index_of_a_server(server):
     assert any("file_live" in line for line in plans["in_state, live"])
 
 
-def test_a_server_knows_what_it_holds(server):
+def test_a_server_knows_what_it_holds(postgres):
     """A backlog is gone through by its index as soon as it was entered, with statistics made for that."""
-    with filled(server.new_database()) as (_, engine), transaction(engine, writing=False) as connection:
+    with filled(postgres.new_database()) as (_, engine), transaction(engine, writing=False) as connection:
         known = connection.execute(text("SELECT DISTINCT tablename FROM pg_stats WHERE tablename = 'file'"))
         assert known.scalars().all() == ["file"]

@@ -7,7 +7,6 @@ import os
 from contextlib import closing
 from pathlib import Path
 
-import psycopg2
 import pytest
 import structlog
 from lsst.daf.butler import Butler
@@ -25,7 +24,6 @@ from pfs_ingestd.pfs.names import parse
 from pfs_ingestd.ports import Dataset, Hint
 from pfs_ingestd.records import State, path_text, text_path
 from pfs_ingestd.simulate import VisitPlan, write_ccd
-from postgres import postgres_server
 from repository_files import a_repository
 from station import Station
 
@@ -193,7 +191,7 @@ class TestHeaders:
         name = headers.exposure(answer).target_name
         assert (name[:21], len(name)) == ("begin and on and on a", 64)
 
-    def test_postgresql_and_sqlite_take_every_text(self, tmp_path):
+    def test_postgresql_and_sqlite_take_every_text(self, tmp_path, postgres):
         """What is made of hostile texts, of corrections too, is stored and read back as it is by both."""
         corrections = tmp_path / "corrections"
         corrections.mkdir()
@@ -217,21 +215,17 @@ class TestHeaders:
         answers = headers.read([sight(path) for path in paths])
         assert all(isinstance(answer, RawHeader) for answer in answers), answers
 
-        with postgres_server() as server:
-            url = server.new_database()
-            with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
-                cursor.execute("CREATE EXTENSION btree_gist")
-            on_postgresql = str(tmp_path / "postgresql")
-            create_repository(on_postgresql, registry=url.replace("postgresql:", "postgresql+psycopg2:"))
-            for root in (a_repository(tmp_path / "sqlite"), on_postgresql):
-                with closing(open_repository(root, transfer="copy", runs={}, instrument="PFS")) as repository:
-                    repository.ingest(
-                        [headers.exposure(answer) for answer in answers],
-                        [Dataset(path, answer) for path, answer in zip(paths, answers, strict=True)],
-                    )
-                with Butler.from_config(root) as butler:
-                    records = butler.query_dimension_records("exposure", instrument="PFS")
-                    assert expected == {record.id: record.target_name for record in records}
+        on_postgresql = str(tmp_path / "postgresql")
+        create_repository(on_postgresql, registry=postgres.new_registry())
+        for root in (a_repository(tmp_path / "sqlite"), on_postgresql):
+            with closing(open_repository(root, transfer="copy", runs={}, instrument="PFS")) as repository:
+                repository.ingest(
+                    [headers.exposure(answer) for answer in answers],
+                    [Dataset(path, answer) for path, answer in zip(paths, answers, strict=True)],
+                )
+            with Butler.from_config(root) as butler:
+                records = butler.query_dimension_records("exposure", instrument="PFS")
+                assert expected == {record.id: record.target_name for record in records}
 
 
 class TestLinks:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
-import psycopg2
 import pytest
 from structlog.testing import capture_logs
 
@@ -22,18 +21,12 @@ from pfs_ingestd.desk import select_files
 from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.records import State
 from pfs_ingestd.wiring import service
-from postgres import postgres_server
+from postgres import asking
 from repository_files import a_repository
 from system.service import Site, counted, stored, wanted, write
 
 PROBE = timedelta(seconds=5)
 """The default of ``ingest.probe_interval``."""
-
-
-@pytest.fixture(scope="module")
-def server():
-    with postgres_server() as server:
-        yield server
 
 
 @pytest.fixture
@@ -207,8 +200,8 @@ def weather(request, site, monkeypatch):
     """Have a repository that the weather can touch."""
     monkeypatch.setattr("pfs_ingestd.adapters.repository.session.LONGEST_WAIT_MS", 20)
     if request.param is stopped_server:
-        site.server = request.getfixturevalue("server")
-        url = new_registry(site.server)
+        site.server = request.getfixturevalue("own_postgres")
+        url = site.server.new_registry()
         replace_repository(site, registry=url)
     if request.param in {full_disk, read_only_disk, unmounted_disk}:
         site.store = site.folder / "store"
@@ -217,14 +210,6 @@ def weather(request, site, monkeypatch):
             yield request.param
     else:
         yield request.param
-
-
-def new_registry(server):
-    url = server.new_database()
-    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute("CREATE EXTENSION btree_gist")
-    # Releases of SQLAlchemy disagree on the driver that a plain URL means.
-    return url.replace("postgresql:", "postgresql+psycopg2:")
 
 
 def test_f44_an_outage_of_the_repository_is_waited_for(site, clock, weather, monkeypatch):
@@ -298,9 +283,9 @@ def test_files_copied_beside_the_loop_are_stored(site, monkeypatch, transfer):
     assert list(site.repository.glob(".pfs-ingestd-*")) == []
 
 
-def test_f45_a_backend_that_is_killed_in_mid_ingest_costs_nothing(site, clock, server, monkeypatch):
+def test_f45_a_backend_that_is_killed_in_mid_ingest_costs_nothing(site, clock, own_postgres, monkeypatch):
     """When the server drops the connection between the insert and the commit, the batch is stored again."""
-    url = new_registry(server)
+    url = own_postgres.new_registry()
     replace_repository(site, registry=url)
     site.configure(ingest={"transfer": "copy"})
     settle, kills = Durability.settle, []
@@ -308,8 +293,7 @@ def test_f45_a_backend_that_is_killed_in_mid_ingest_costs_nothing(site, clock, s
     def drop_connections(self, artifacts, **options):
         settle(self, artifacts, **options)
         if not kills:
-            plain = url.replace("+psycopg2", "")
-            with closing(psycopg2.connect(plain)) as connection, connection.cursor() as cursor:
+            with asking(url) as cursor:
                 cursor.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"

@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import psycopg2
 import pytest
 from lsst.daf.butler import Butler
 
@@ -17,7 +16,7 @@ from pfs_ingestd.adapters.repository.strays import stamp
 from pfs_ingestd.audit.findings import Stray
 from pfs_ingestd.errors import Code, Outage, TryLater
 from pfs_ingestd.ports import Stored
-from postgres import postgres_server
+from postgres import asking
 from repository_files import (
     a_repository,
     an_exposure,
@@ -32,25 +31,15 @@ from repository_rivals import CAMERAS, VISITS, ingest_all
 PROCESSES = 2
 
 
-@pytest.fixture(scope="module")
-def server():
-    with postgres_server() as server:
-        yield server
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def root(request, tmp_path):
     if request.param == "sqlite":
         return a_repository(tmp_path / "repo")
-    return on_postgresql(tmp_path, request.getfixturevalue("server").new_database())
+    return on_postgresql(tmp_path, request.getfixturevalue("postgres").new_registry())
 
 
-def on_postgresql(tmp_path, url):
-    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute("CREATE EXTENSION btree_gist")
+def on_postgresql(tmp_path, registry):
     root = str(tmp_path / "repo")
-    # Releases of SQLAlchemy disagree on the driver that a plain URL means.
-    registry = url.replace("postgresql:", "postgresql+psycopg2:")
     assert create_repository(root, registry=registry).created
     assert not create_repository(root, registry=registry).changed
     return root
@@ -91,19 +80,22 @@ def test_processes_with_the_same_files_lose_nothing(tmp_path, root, registered):
 
 
 def waits_for_a_lock(url):
-    """Ask PostgreSQL whether any of its sessions waits for a lock."""
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    """Ask PostgreSQL whether any session of a database waits for a lock."""
+    with asking(url) as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
         return cursor.fetchone()[0] > 0
 
 
-def test_a_rollback_never_removes_what_another_stored(tmp_path, server, monkeypatch):
+def test_a_rollback_never_removes_what_another_stored(tmp_path, postgres, monkeypatch):
     """Whoever comes second to a dataset of a known exposure waits until it can see what the first has done.
 
     It comes while the first has inserted its rows and is moving its copy: the moment in which it would find
     nothing, store the file once more, fail at the rows, and remove the file while rolling back.
     """
-    url = server.new_database()
+    url = postgres.new_registry()
     root = on_postgresql(tmp_path, url)
     first, second = (open_repository(root, transfer="copy", runs={}, instrument="PFS") for _ in range(2))
     datasets = [raw_dataset(ccd_file(tmp_path / "a.fits"))]
@@ -152,33 +144,32 @@ def test_a_visit_is_stored_again_and_again(tmp_path, root):
         assert sorted(record.cat_id for record in joins) == [3, 1001]
 
 
-def test_a_server_that_stops_is_an_outage(tmp_path):
+def test_a_server_that_stops_is_an_outage(tmp_path, own_postgres):
     """While PostgreSQL is down every call is an outage; when it is back, so are we."""
-    with postgres_server() as server:
-        repository = open_repository(
-            on_postgresql(tmp_path, server.new_database()), transfer="copy", runs={}, instrument="PFS"
-        )
-        datasets = [raw_dataset(ccd_file(tmp_path / "a.fits"))]
-        server.stop()
+    repository = open_repository(
+        on_postgresql(tmp_path, own_postgres.new_registry()), transfer="copy", runs={}, instrument="PFS"
+    )
+    datasets = [raw_dataset(ccd_file(tmp_path / "a.fits"))]
+    own_postgres.stop()
 
-        for call in (
-            lambda: repository.ingest([an_exposure(12)], datasets),
-            lambda: repository.designs([12]),
-            repository.probe,
-        ):
-            with pytest.raises(Outage) as caught:
-                call()
-            assert caught.value.code is Code.REPOSITORY_UNREACHABLE
-        server.start()
+    for call in (
+        lambda: repository.ingest([an_exposure(12)], datasets),
+        lambda: repository.designs([12]),
+        repository.probe,
+    ):
+        with pytest.raises(Outage) as caught:
+            call()
+        assert caught.value.code is Code.REPOSITORY_UNREACHABLE
+    own_postgres.start()
 
-        repository.probe()
-        assert results(repository.ingest([an_exposure(12)], datasets)) == [Stored.STORED]
-        repository.close()
+    repository.probe()
+    assert results(repository.ingest([an_exposure(12)], datasets)) == [Stored.STORED]
+    repository.close()
 
 
-def test_a_stray_is_removed_where_its_visit_can_be_kept_from_others(tmp_path, server):
+def test_a_stray_is_removed_where_its_visit_can_be_kept_from_others(tmp_path, postgres):
     """On PostgreSQL an exposure is locked; what would be of one that is not there may be in the making."""
-    root = on_postgresql(tmp_path, server.new_database())
+    root = on_postgresql(tmp_path, postgres.new_registry())
     with closing(open_repository(root, transfer="copy", runs={}, instrument="PFS")) as repository:
         repository.ingest([an_exposure(12)], [])
     strays = {}

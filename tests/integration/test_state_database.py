@@ -21,7 +21,6 @@ from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage
 from pfs_ingestd.ports import FolderMark
 from pfs_ingestd.records import State
-from postgres import postgres_server
 from state_damage import DAMAGE, beside, execute, mutilate, set_aside_files
 
 CLOCK = FakeClock(datetime(2026, 11, 22, 5, 30, 59, tzinfo=UTC))
@@ -48,12 +47,6 @@ def used(database, url):
         inbox.add([*MANY, FULL])
         inbox.mark([FolderMark(NIGHT, 1, settled=True)])
     return database
-
-
-@pytest.fixture(scope="session")
-def server():
-    with postgres_server() as running:
-        yield running
 
 
 def keep(url, owner="pfs-ingestd process 1 on here"):
@@ -355,9 +348,9 @@ def test_an_older_inbox_with_files_becomes_ours_at_the_start(used, url, monkeypa
     assert set_aside_files(used) == []
 
 
-def test_a_second_daemon_is_refused_by_the_server(server):
+def test_a_second_daemon_is_refused_by_the_server(postgres):
     """Of two daemons on one inbox in PostgreSQL, on whatever hosts, the second is told who the first is."""
-    url = server.new_database()
+    url = postgres.new_database()
     with keep(url, "pfs-ingestd process 1 on first"):
         with (
             pytest.raises(Fatal, match="pfs-ingestd process 1 on first is at work already") as caught,
@@ -372,9 +365,9 @@ def test_a_second_daemon_is_refused_by_the_server(server):
         assert inbox.find([PLAIN.path]) == by_path(PLAIN)
 
 
-def test_two_inboxes_in_one_database_have_a_daemon_each(server):
+def test_two_inboxes_in_one_database_have_a_daemon_each(postgres):
     """A schema of its own makes an inbox of its own."""
-    url = server.new_database()
+    url = postgres.new_database()
     engine = open_engine(url, read_only=False)
     with transaction(engine, writing=True) as connection:
         connection.execute(text("CREATE SCHEMA other"))
@@ -384,19 +377,19 @@ def test_two_inboxes_in_one_database_have_a_daemon_each(server):
         assert other.find([PLAIN.path]) == {}
 
 
-def test_a_daemon_claims_its_inbox_again_after_the_server_was_away(server):
+def test_a_daemon_claims_its_inbox_again_after_the_server_was_away(own_postgres):
     """The claim ends with the connection and is made again with the next one, unless another was faster."""
-    url = server.new_database()
+    url = own_postgres.new_database()
     with keep(url, "first") as first:
-        server.stop()
-        server.start()
+        own_postgres.stop()
+        own_postgres.start()
         with pytest.raises(Outage):
             first.counts()
         assert first.counts() == dict.fromkeys(State, 0)
         with pytest.raises(Fatal, match="first is at work already"), keep(url, "second"):
             pass
-        server.stop()
-        server.start()
+        own_postgres.stop()
+        own_postgres.start()
         with keep(url, "second"):
             with pytest.raises(Outage):
                 first.counts()
@@ -405,18 +398,18 @@ def test_a_daemon_claims_its_inbox_again_after_the_server_was_away(server):
     assert caught.value.code is Code.ALREADY_RUNNING
 
 
-def test_a_connection_that_the_server_still_believes_in_is_waited_for(server):
+def test_a_connection_that_the_server_still_believes_in_is_waited_for(postgres):
     """A daemon that was cut off is not taken for another one: its claim comes free within a minute."""
-    url = server.new_database()
+    url = postgres.new_database()
     with keep(url, "n" * 100):
         with pytest.raises(Outage, match="has not noticed yet") as caught, keep(url, "n" * 100):
             pass
         assert caught.value.code is Code.STATE_UNREACHABLE
 
 
-def test_damage_on_a_server_is_for_its_administrator(server):
+def test_damage_on_a_server_is_for_its_administrator(postgres):
     """Tables that are missing in PostgreSQL are named, and nothing is made anew."""
-    url = server.new_database()
+    url = postgres.new_database()
     open_inbox(url).close()
     engine = open_engine(url, read_only=False)
     with transaction(engine, writing=True) as connection:

@@ -6,11 +6,8 @@ import subprocess
 import sys
 from contextlib import closing
 
-import psycopg2
-import pytest
 import yaml
 
-from postgres import postgres_server
 from system.service import counted, pfs_ingestd, stored, wanted, write
 
 LOCK = """
@@ -22,12 +19,6 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture(scope="module")
-def server():
-    with postgres_server() as server:
-        yield server
-
-
 def rewrite(site, **sections):
     """Give the configuration other sections or values at its top."""
     content = yaml.safe_load(site.config_file.read_text()) | sections
@@ -36,12 +27,8 @@ def rewrite(site, **sections):
 
 def on_server(site, server):
     """Have a repository whose registry is on a server instead."""
-    url = server.new_database()
-    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute("CREATE EXTENSION btree_gist")
     shutil.rmtree(site.repository)
-    registry = url.replace("postgresql:", "postgresql+psycopg2:")
-    done = pfs_ingestd("init", site.repository, "--registry", registry)
+    done = pfs_ingestd("init", site.repository, "--registry", server.new_registry())
     assert done.returncode == 0, done.stderr
 
 
@@ -50,12 +37,12 @@ def told(service, *prefixes):
     return [event["event"] for event in service.events if event["event"].startswith(prefixes)]
 
 
-def test_f43_a_registry_that_is_down_at_the_start_is_waited_for(site, server):
+def test_f43_a_registry_that_is_down_at_the_start_is_waited_for(site, own_postgres):
     """Started while the server is down the daemon is degraded, and takes everything in when it comes up."""
-    on_server(site, server)
+    on_server(site, own_postgres)
     site.configure(ingest={"probe_interval": "200ms"})
     night = write(site.data)
-    server.stop()
+    own_postgres.stop()
     try:
         service = site.start()
         service.wait_for(lambda: site.status().get("state") == "degraded", "the outage")
@@ -73,7 +60,7 @@ def test_f43_a_registry_that_is_down_at_the_start_is_waited_for(site, server):
         )
         failed = pfs_ingestd("run", "-c", once).returncode
     finally:
-        server.start()
+        own_postgres.start()
 
     service.wait_for_counts(ingested=4, waiting=1)
     service.wait_for(lambda: site.status()["state"] == "running", "the end of the outage")
@@ -159,21 +146,21 @@ def test_a_watched_folder_missing_at_the_start_is_a_configuration_error(site):
     assert f"watch.raw: No such file or directory: {site.data}" in done.stderr
 
 
-def test_an_inbox_whose_server_stops_is_waited_for(site, server):
+def test_an_inbox_whose_server_stops_is_waited_for(site, own_postgres):
     """While the inbox is away the daemon tells so and lives, and goes on when its server is back."""
     site.configure(ingest={"probe_interval": "200ms"})
-    url = server.new_database()
+    url = own_postgres.new_database()
     rewrite(site, state={"database": url})
     first = write(site.data / "first")
     service = site.start()
     service.wait_for(lambda: site.status().get("counts", {}).get("ingested") == 4, "the first visit")
-    server.stop()
+    own_postgres.stop()
     try:
         service.wait_for(lambda: site.status()["state"] == "degraded", "the outage")
         reason = site.status()["reason"]
         second = write(site.data / "second", first_visit=2000)
     finally:
-        server.start()
+        own_postgres.start()
     service.wait_for(lambda: site.status()["counts"]["ingested"] == 8, "the second visit")
     service.wait_for(lambda: site.status()["state"] == "running", "the end of the outage")
 

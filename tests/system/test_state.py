@@ -14,7 +14,6 @@ from conformance.inbox_suite import FULL
 from pfs_ingestd.adapters.inbox import open_inbox
 from pfs_ingestd.desk import select_files
 from pfs_ingestd.records import State
-from postgres import postgres_server
 from state_damage import DAMAGE, execute, set_aside_files
 from system.service import counted, fingerprints, pfs_ingestd, stored, wanted, write
 
@@ -149,17 +148,16 @@ def test_an_operator_who_meets_a_lock_waits_a_bounded_time(site):
     assert refused.stderr.splitlines()[1:] == ["  another process is writing to it"]
 
 
-def test_two_daemons_on_one_inbox_of_a_server_are_one_too_many(site):
+def test_two_daemons_on_one_inbox_of_a_server_are_one_too_many(site, postgres):
     """A server lets in one daemon: the second, with a lock file of its own, names the first."""
-    with postgres_server() as server:
-        settings = yaml.safe_load(site.config_file.read_text())
-        settings["state"]["database"] = server.new_database()
-        site.config_file.write_text(yaml.safe_dump(settings))
-        other = site.folder / "other.yaml"
-        other.write_text(yaml.safe_dump({**settings, "status": {"file": "other.json"}}))
-        first = site.start().running()
-        second = pfs_ingestd("run", "--once", "-c", other)
-        assert first.stop() == 0
+    settings = yaml.safe_load(site.config_file.read_text())
+    settings["state"]["database"] = postgres.new_database()
+    site.config_file.write_text(yaml.safe_dump(settings))
+    other = site.folder / "other.yaml"
+    other.write_text(yaml.safe_dump({**settings, "status": {"file": "other.json"}}))
+    first = site.start().running()
+    second = pfs_ingestd("run", "--once", "-c", other)
+    assert first.stop() == 0
     assert second.returncode == 75
     assert f"pfs-ingestd process {first.process.pid} on {socket.gethostname()}" in second.stderr
 
