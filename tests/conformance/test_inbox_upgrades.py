@@ -25,7 +25,7 @@ CLAIMED = record("claimed.fits", state=State.INGESTING, attempts=2)
 def an_empty_one(kind, request, folder):
     if kind == "sqlite":
         return f"sqlite:///{folder}/{len(list(folder.iterdir()))}.sqlite3"
-    return request.getfixturevalue("server").new_database()
+    return request.getfixturevalue("postgres").new_database()
 
 
 def written_by(version, kind, url):
