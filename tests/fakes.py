@@ -22,6 +22,7 @@ from pfs_ingestd.errors import (
 from pfs_ingestd.exposure import ConfigHeader, Exposure, RawHeader
 from pfs_ingestd.figures import Amount, Figures
 from pfs_ingestd.history import KEPT, Entry, continued, entry_of, recovered
+from pfs_ingestd.orders import KEPT_ORDERS, STANDING, Order
 from pfs_ingestd.pfs.names import parse
 from pfs_ingestd.ports import (
     Blind,
@@ -123,6 +124,8 @@ class FakeInbox:
         self._folders: dict[Path, int] = {}
         self._marks: dict[Path, FolderMark] = {}
         self._complete: set[int] = set()
+        self._orders: list[Order] = []
+        self._numbers = count(1)
         self._history: dict[Path, list[Entry]] = {}
 
     def recover(self, now: datetime) -> int:
@@ -265,6 +268,20 @@ class FakeInbox:
             entries[-1] = again
         else:
             self._history[path] = [*entries, entry][-KEPT:]
+
+    def give_order(self, order: Order) -> Order:
+        """Write down what an operator wants, and give it its number."""
+        _aware(order.at)
+        numbered = replace(order, number=next(self._numbers))
+        standing = [each for each in [*self._orders, numbered] if each.what in STANDING][-1:]
+        young = [each for each in self._orders if each.number > numbered.number - KEPT_ORDERS]
+        kept = {each.number: each for each in [*standing, *young, numbered]}
+        self._orders = [kept[number] for number in sorted(kept)]
+        return numbered
+
+    def orders(self, after: int) -> Sequence[Order]:
+        """Get the orders that were given after one, oldest first."""
+        return [order for order in self._orders if order.number > after]
 
     def _in(self, states: Collection[State]) -> list[FileRecord]:
         return [record for record in self._records.values() if record.state in states]

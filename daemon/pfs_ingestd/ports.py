@@ -12,6 +12,7 @@ from pfs_ingestd.errors import IngestdError
 from pfs_ingestd.exposure import ConfigHeader, Exposure, RawHeader
 from pfs_ingestd.figures import Amount, Figures
 from pfs_ingestd.history import Entry
+from pfs_ingestd.orders import Order
 from pfs_ingestd.records import FileRecord, Sighting, State
 from pfs_ingestd.status import DiskRoom, Status
 
@@ -467,6 +468,19 @@ class Inbox(Protocol):
 
     def forget(self, folders: Collection[Path]) -> None:
         """Forget remembered folders, so that the next scan lists them again."""
+
+    def give_order(self, order: Order) -> Order:
+        """Write down what an operator wants of the daemon, and give it its number.
+
+        The newest `~pfs_ingestd.orders.KEPT_ORDERS` orders are kept, and the newest pause or resume, whatever its age.
+        """
+
+    def orders(self, after: int) -> Sequence[Order]:
+        """Get the orders that were given after the one of this number, oldest first; after 0: all.
+
+        Each process that is at work asks once a second, with the number of the last order that it heard; see
+        `~pfs_ingestd.orders.Standing`. No order comes to light later than one with a higher number.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import pytest
 from pfs_ingestd.errors import Code, Incomplete, StaleRecord, TryLater
 from pfs_ingestd.figures import Amount
 from pfs_ingestd.history import KEPT, Entry, Event
+from pfs_ingestd.orders import KEPT_ORDERS, Order, Standing, What
 from pfs_ingestd.ports import FolderMark
 from pfs_ingestd.records import FileRecord, Kind, State
 
@@ -560,3 +561,36 @@ class InboxSuite:
         told = inbox.history([each.path for each in many])
         assert [path for path, [entry] in told.items() if entry.event is not Event.RETRIED] == []
         assert told.keys() == {each.path for each in many}
+
+    def test_orders_come_back_whole_and_numbered(self, inbox):
+        """What operators ordered is read after any number, in its order, with every word and path."""
+        said = [
+            Order(what=What.PAUSE, by="alice@summit", at=NOW, reason="schräg;\n'quoted'"),
+            Order(what=What.RESCAN, by="bob", at=LATER, paths=tuple(NIGHT / name for name in AWKWARD)),
+            Order(what=What.DRAIN, by="bob", at=LATER),
+        ]
+        assert inbox.orders(0) == []
+        given = [inbox.give_order(order) for order in said]
+        assert [replace(order, number=0) for order in given] == said
+        assert [order.number for order in given] == sorted({order.number for order in given})
+        assert inbox.orders(0) == given
+        assert inbox.orders(given[0].number) == given[1:]
+        assert inbox.orders(given[-1].number) == []
+
+    @pytest.mark.parametrize("newest", [What.PAUSE, What.RESUME])
+    def test_old_orders_are_forgotten_but_not_whether_there_is_a_pause(self, inbox, newest):
+        """The list of orders is bounded, and a pause of long ago holds all the same."""
+        other = What.RESUME if newest is What.PAUSE else What.PAUSE
+        inbox.give_order(Order(what=other, by="alice", at=NOW))
+        standing = inbox.give_order(Order(what=newest, by="alice", at=NOW))
+        for n in range(KEPT_ORDERS + 3):
+            last = inbox.give_order(Order(what=What.RESCAN, by="bob", at=NOW + n * SECOND))
+        kept = inbox.orders(0)
+        assert (kept[0], kept[-1], len(kept)) == (standing, last, KEPT_ORDERS + 1)
+        assert Standing().after(kept).paused == (standing if newest is What.PAUSE else None)
+
+    def test_an_order_without_a_time_zone_is_refused(self, inbox):
+        """A naive time is a mistake, and nothing is ordered."""
+        with pytest.raises(TypeError):
+            inbox.give_order(Order(what=What.PAUSE, by="alice", at=NOW.replace(tzinfo=None)))
+        assert inbox.orders(0) == []

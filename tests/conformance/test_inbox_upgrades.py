@@ -8,17 +8,30 @@ import psycopg2
 import pytest
 from sqlalchemy import inspect
 
-from conformance.inbox_suite import FULL, NIGHT, NOW, PLAIN, by_path, record
+from conformance.inbox_suite import FULL, NIGHT, NOW, PLAIN, SECOND, by_path, record
 from pfs_ingestd.adapters.inbox import open_inbox
 from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
 from pfs_ingestd.adapters.inbox.upgrades import UPGRADES
 from pfs_ingestd.errors import Code, Fatal
-from pfs_ingestd.history import Event
+from pfs_ingestd.history import Entry, Event
 from pfs_ingestd.ports import FolderMark
 from pfs_ingestd.records import State
 
 WRITTEN = Path(__file__).parents[1] / "inboxes"
-VERSIONS = [1]
+VERSIONS = [1, 2]
+POSTPONED = Entry(
+    event=Event.POSTPONED,
+    at=NOW,
+    last=NOW + SECOND,
+    times=2,
+    attempt=1,
+    size=PLAIN.size,
+    code="busy",
+    reason="is busy; 'quoted' schräg (wait)",
+)
+REMEMBERED = {1: {}, 2: {PLAIN.path: [POSTPONED]}}
+"""What each version wrote of the way of its files."""
+
 CLAIMED = record("claimed.fits", state=State.INGESTING, attempts=2)
 
 
@@ -75,10 +88,11 @@ def test_an_inbox_of_an_older_version_is_used_on(request, tmp_path, version, kin
         assert by_path(*inbox.in_state(State)) == by_path(PLAIN, FULL, CLAIMED)
         assert inbox.marks() == {NIGHT: FolderMark(NIGHT, 1, settled=True)}
         assert not inbox.complete([999], NOW)
-        assert inbox.history([PLAIN.path, FULL.path, CLAIMED.path]) == {}
+        assert inbox.history([PLAIN.path, FULL.path, CLAIMED.path]) == REMEMBERED[version]
+        assert inbox.orders(0) == []
         inbox.recover(NOW)
         inbox.replace([(FULL, FULL.retried(NOW))])
-        told = inbox.history([PLAIN.path, FULL.path, CLAIMED.path])
+        told = inbox.history([FULL.path, CLAIMED.path])
         assert {path: [entry.event for entry in entries] for path, entries in told.items()} == {
             CLAIMED.path: [Event.RECOVERED],
             FULL.path: [Event.RETRIED],

@@ -27,6 +27,7 @@ from sqlalchemy import (
 from pfs_ingestd.adapters.inbox import schema
 from pfs_ingestd.adapters.inbox.damage import damaged
 from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
+from pfs_ingestd.adapters.inbox.ordering import give, given
 from pfs_ingestd.adapters.inbox.remembering import histories, remember
 from pfs_ingestd.adapters.inbox.rows import COLUMNS, file_name, microseconds, moment, record, values
 from pfs_ingestd.adapters.inbox.schema import DUE, FILE, FOLDER, TALLY
@@ -43,6 +44,7 @@ from pfs_ingestd.adapters.inbox.steps import (
 from pfs_ingestd.errors import Code, StaleRecord
 from pfs_ingestd.figures import Amount
 from pfs_ingestd.history import Entry, entry_of, recovered
+from pfs_ingestd.orders import Order
 from pfs_ingestd.ports import FolderMark
 from pfs_ingestd.records import FileRecord, Kind, State, path_text, text_path
 
@@ -376,6 +378,16 @@ class SqlInbox:
         with transaction(self._engine, writing=True) as connection:
             for chunk in chunks([path_text(path) for path in folders]):
                 connection.execute(forgotten.where(FOLDER.c.path.in_(chunk)))
+
+    def give_order(self, order: Order) -> Order:
+        """Write down what an operator wants of the daemon, and give it its number."""
+        with transaction(self._engine, writing=True) as connection:
+            return give(connection, order)
+
+    def orders(self, after: int) -> Sequence[Order]:
+        """Get the orders that were given after one, oldest first."""
+        with self._reading() as connection:
+            return given(connection, after)
 
     def visits(self, after: int, limit: int) -> Sequence[int]:
         """Get the lowest visits above one of which there are records, ascending."""

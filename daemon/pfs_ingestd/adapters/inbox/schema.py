@@ -28,7 +28,7 @@ from pfs_ingestd.adapters.inbox.upgrades import UPGRADES, Upgrade
 from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.records import State
 
-__all__ = ["DUE", "FILE", "FOLDER", "HISTORY", "TALLY", "VISIT", "check", "examine", "prepare"]
+__all__ = ["DUE", "FILE", "FOLDER", "HISTORY", "ORDER", "TALLY", "VISIT", "check", "examine", "prepare"]
 
 _METADATA = MetaData()
 
@@ -116,6 +116,19 @@ HISTORY = Table(
 """What did not go smoothly; see `pfs_ingestd.history`."""
 
 Index("history_file", HISTORY.c.file_id, HISTORY.c.id)
+
+ORDER = Table(
+    "operator_order",
+    _METADATA,
+    Column("number", _ID, primary_key=True),
+    Column("what", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", _MICROSECONDS, nullable=False),
+    Column("reason", Text, nullable=False),
+    # A list in JSON.
+    Column("paths", Text, nullable=False),
+)
+"""What operators want of the daemon; see `pfs_ingestd.orders`."""
 
 _VERSION = Table("inbox_version", _METADATA, Column("version", Integer, nullable=False))
 

@@ -34,5 +34,23 @@ def _with_history(connection: Connection) -> None:
     connection.execute(text("CREATE INDEX history_file ON history (file_id, id)"))
 
 
-UPGRADES: Sequence[Upgrade] = (_with_history,)
+def _with_orders(connection: Connection) -> None:
+    """Keep what operators want of the daemon."""
+    number = "INTEGER NOT NULL" if connection.dialect.name == "sqlite" else "BIGSERIAL NOT NULL"
+    connection.execute(
+        text(f"""
+            CREATE TABLE operator_order (
+                number {number},
+                what TEXT NOT NULL,
+                "by" TEXT NOT NULL,
+                at BIGINT NOT NULL,
+                reason TEXT NOT NULL,
+                paths TEXT NOT NULL,
+                PRIMARY KEY (number)
+            )
+        """)
+    )
+
+
+UPGRADES: Sequence[Upgrade] = (_with_history, _with_orders)
 """Each brings the tables from one version to the next, the first from version 1 to 2."""
