@@ -472,7 +472,7 @@ class Inbox(Protocol):
     def give_order(self, order: Order) -> Order:
         """Write down what an operator wants of the daemon, and give it its number.
 
-        The newest `~pfs_ingestd.orders.KEPT_ORDERS` orders are kept, and the newest pause or resume, whatever its age.
+        The newest `~pfs_ingestd.orders.KEPT_ORDERS` are kept, and the newest pause or resume, however old.
         """
 
     def orders(self, after: int) -> Sequence[Order]:
