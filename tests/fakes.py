@@ -43,13 +43,14 @@ from pfs_ingestd.ports import (
     Notifier,
     Outcome,
     Repository,
+    Rescue,
     StatusSink,
     Stored,
     Watcher,
     WatcherHealth,
 )
 from pfs_ingestd.records import FileRecord, Kind, Sighting, State, path_text
-from pfs_ingestd.status import DiskRoom, Status
+from pfs_ingestd.status import DiskRoom, Status, WorkerState
 
 __all__ = [
     "BEGIN",
@@ -181,6 +182,33 @@ class FakeInbox:
             and (largest is None or record.size <= largest)
         ]
         return sorted(due, key=self._turn)[:limit]
+
+    def reserve(
+        self,
+        now: datetime,
+        limit: int,
+        *,
+        largest: int | None = None,
+        keep: Collection[int] = frozenset(),  # noqa: ARG002 (of the port)
+    ) -> Sequence[FileRecord]:
+        """Get ready records that are due: nobody else would take them."""
+        return self.due(State.READY, now, limit, largest=largest)
+
+    def release(self, keep: Collection[int] = frozenset()) -> None:
+        """Let go of what nobody is kept from."""
+
+    def rescue(self, now: datetime) -> Rescue:
+        """Find that nobody else has died."""
+        _aware(now)
+        return Rescue((), 0)
+
+    def touched(self) -> Collection[int]:
+        """Find that nobody else has ingested anything."""
+        return ()
+
+    def workers(self) -> Sequence[WorkerState]:
+        """Find that nobody shares this inbox."""
+        return ()
 
     def next_due(self, states: Collection[State]) -> datetime | None:
         """Tell when the next record in one of these states falls due."""

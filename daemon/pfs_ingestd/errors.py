@@ -45,6 +45,7 @@ class Code(StrEnum):
     REPOSITORY_UNREACHABLE = "repository_unreachable"
     ROOT_UNREACHABLE = "root_unreachable"
     STATE_UNREACHABLE = "state_unreachable"
+    LEASE_LOST = "lease_lost"
     DISK_FULL = "disk_full"
     READ_ONLY = "read_only"
     # Incomplete and Vanished: the file is not, or no longer, all there.

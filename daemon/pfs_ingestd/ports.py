@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum, StrEnum, auto
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from pfs_ingestd.errors import IngestdError
 from pfs_ingestd.exposure import ConfigHeader, Exposure, RawHeader
@@ -14,7 +14,7 @@ from pfs_ingestd.figures import Amount, Figures
 from pfs_ingestd.history import Entry
 from pfs_ingestd.orders import Order
 from pfs_ingestd.records import FileRecord, Sighting, State
-from pfs_ingestd.status import DiskRoom, Status
+from pfs_ingestd.status import DiskRoom, Status, WorkerState
 
 __all__ = [
     "Blind",
@@ -38,11 +38,13 @@ __all__ = [
     "Notifier",
     "Outcome",
     "Repository",
+    "Rescue",
     "StatusSink",
     "Stop",
     "Stored",
     "Watcher",
     "WatcherHealth",
+    "WorkerName",
 ]
 
 Header: TypeAlias = RawHeader | ConfigHeader
@@ -386,11 +388,51 @@ class Copier(Protocol):
         """End all copies, and forget them, those too that are lent."""
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerName:
+    """Who works on an inbox that several processes share.
+
+    Parameters
+    ----------
+    name : `str`
+        What its operator calls it.
+    host : `str`
+        The machine it runs on.
+    pid : `int`
+        Number of the process.
+    watches : `bool`
+        Whether it looks after the watched folders; one process does.
+    """
+
+    name: str
+    host: str
+    pid: int
+    watches: bool
+
+
+class Rescue(NamedTuple):
+    """What was found of workers that gave no sign of life.
+
+    Parameters
+    ----------
+    workers : `~collections.abc.Sequence` [`~pfs_ingestd.status.WorkerState`]
+        Who they were.
+    files : `int`
+        How many files were put back to ready.
+    """
+
+    workers: Sequence[WorkerState]
+    files: int
+
+
 class Inbox(Protocol):
     """The durable list of files. Each call is one transaction."""
 
     def recover(self, now: datetime) -> int:
-        """Put what was being ingested when the last process died back to ready; say how many."""
+        """Put what was being ingested when the last process died back to ready; say how many.
+
+        What other living processes are at work on is left to them.
+        """
 
     def find(self, paths: Collection[Path]) -> Mapping[Path, FileRecord]:
         """Get the records of some paths, where there are any."""
@@ -417,6 +459,36 @@ class Inbox(Protocol):
 
         If a size is given, files that are larger are left out.
         """
+
+    def reserve(
+        self, now: datetime, limit: int, *, largest: int | None = None, keep: Collection[int] = frozenset()
+    ) -> Sequence[FileRecord]:
+        """Get ready records that are due, in the order of `due`, and keep others from their visits.
+
+        Parameters
+        ----------
+        now, limit, largest
+            As of `due`; where others share the inbox, visits are whole, which may be a few files more.
+        keep : `~collections.abc.Collection` [`int`]
+            Visits that stay reserved; all others that were are let go.
+
+        Raises
+        ------
+        Outage
+            If others have taken over what this process held.
+        """
+
+    def release(self, keep: Collection[int] = frozenset()) -> None:
+        """Let go of the visits that are reserved, but for some."""
+
+    def rescue(self, now: datetime) -> Rescue:
+        """Put back to ready what others held who have given no sign of life for too long."""
+
+    def touched(self) -> Collection[int]:
+        """Take note, once, of the visits of which other processes have ingested files."""
+
+    def workers(self) -> Sequence[WorkerState]:
+        """Tell which processes share the inbox, if it can be shared."""
 
     def next_due(self, states: Collection[State]) -> datetime | None:
         """Tell when the next record in one of these states falls due: its `not_before`, or `updated`."""

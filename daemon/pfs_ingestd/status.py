@@ -21,6 +21,7 @@ __all__ = [
     "ScanCost",
     "Status",
     "WatchedRoot",
+    "WorkerState",
     "status_text",
     "summarise",
 ]
@@ -160,6 +161,36 @@ class DiskRoom:
     free: int | None = None
     size: int | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerState:
+    """One of the processes that share an inbox.
+
+    Parameters
+    ----------
+    id : `int`
+        Its number in the inbox; a new one with each lease.
+    name : `str`
+        What its operator calls it.
+    host, pid
+        See `Process`.
+    started, heartbeat : `~datetime.datetime`
+        When its lease began, and when it was last renewed, by the clock of the inbox's server.
+    visits : `int`
+        How many visits it holds.
+    files : `int`
+        How many files it has ingested under this lease.
+    """
+
+    id: int
+    name: str
+    host: str
+    pid: int
+    started: datetime
+    heartbeat: datetime
+    visits: int
+    files: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

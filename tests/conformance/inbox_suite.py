@@ -280,6 +280,28 @@ class InboxSuite:
         assert len(inbox.due(State.SEEN, NOW, 100, largest=11)) == 6
         assert inbox.due(State.SEEN, NOW, 100, largest=0) == []
 
+    def test_what_is_reserved_is_what_is_due(self, inbox):
+        """Whoever works alone reserves what is due of the ready files, in its order, as often as he likes."""
+        ready = [record(f"{visit}.fits", visit=visit, state=State.READY) for visit in (3, 2, 1)]
+        late = record("late.fits", state=State.READY, not_before=NOW + SECOND)
+        large = record("large.fits", state=State.READY, size=10**12, visit=9)
+        inbox.add([PLAIN, late, large, *reversed(ready)])
+        for keep in ((), (3,), (1, 2, 3)):
+            assert inbox.reserve(NOW, 10, largest=10**11, keep=keep) == ready
+        assert inbox.reserve(NOW, 10) == [large, *ready]
+        inbox.release({2})
+        inbox.release()
+        assert inbox.reserve(NOW, 2, largest=10**11) in (ready[:1], ready[:2])
+
+    def test_nobody_else_has_done_anything(self, inbox):
+        """Where nobody shares an inbox, nobody is rescued, and no visit was touched."""
+        inbox.add([record(state=State.READY)])
+        assert (list(inbox.rescue(NOW).workers), inbox.rescue(NOW).files, list(inbox.touched())) == (
+            [],
+            0,
+            [],
+        )
+
     def test_a_clock_set_back_delays_nothing(self, inbox):
         """Without a `not_before` a record is due, whatever the clock says."""
         inbox.add([PLAIN])

@@ -6,6 +6,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -13,12 +14,12 @@ from sqlalchemy import event, inspect, text
 
 from conformance.inbox_suite import FULL, NIGHT, NOW, PLAIN, SECOND, InboxSuite, by_path, record
 from fakes import FakeInbox
-from pfs_ingestd.adapters.inbox import SqlInbox, open_inbox
+from pfs_ingestd.adapters.inbox import SqlInbox, open_inbox, open_shared_inbox
 from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
 from pfs_ingestd.adapters.inbox.schema import check, prepare
 from pfs_ingestd.adapters.inbox.upgrades import UPGRADES
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, TryLater
-from pfs_ingestd.ports import FolderMark
+from pfs_ingestd.ports import FolderMark, WorkerName
 from pfs_ingestd.records import State
 
 OURS = 1 + len(UPGRADES)
@@ -52,6 +53,16 @@ class TestSqlInbox(InboxSuite):
     @pytest.fixture
     def inbox(self, url):
         with closing(open_inbox(url)) as inbox:
+            yield inbox
+
+
+class TestSharedInbox(InboxSuite):
+    @pytest.fixture
+    def inbox(self, postgres):
+        url = postgres.new_inbox()
+        name = WorkerName("run", "summit", 1, watches=True)
+        with closing(open_shared_inbox(url, name=name, lease=timedelta(minutes=1))) as inbox:
+            inbox.recover(NOW)
             yield inbox
 
 

@@ -18,7 +18,7 @@ from pfs_ingestd.ports import FolderMark
 from pfs_ingestd.records import State
 
 WRITTEN = Path(__file__).parents[1] / "inboxes"
-VERSIONS = [1, 2]
+VERSIONS = [1, 2, 3]
 POSTPONED = Entry(
     event=Event.POSTPONED,
     at=NOW,
@@ -29,7 +29,7 @@ POSTPONED = Entry(
     code="busy",
     reason="is busy; 'quoted' schräg (wait)",
 )
-REMEMBERED = {1: {}, 2: {PLAIN.path: [POSTPONED]}}
+REMEMBERED = {1: {}, 2: {PLAIN.path: [POSTPONED]}, 3: {PLAIN.path: [POSTPONED]}}
 """What each version wrote of the way of its files."""
 
 CLAIMED = record("claimed.fits", state=State.INGESTING, attempts=2)

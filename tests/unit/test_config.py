@@ -1,5 +1,6 @@
 """The configuration: what is read, what is refused, and how everything that is wrong is told at once."""
 
+import json
 import re
 from datetime import timedelta
 from itertools import pairwise
@@ -30,6 +31,7 @@ PROJECT = Path(__file__).parents[2]
 EXAMPLES = sorted((PROJECT / "config").glob("*.yaml"))
 NO_DURATION = "should be a duration such as 500ms, 2s, 10min, 36h or 1d"
 NO_TRANSFER = "should be 'link', 'copy', 'move', 'hardlink', 'symlink', 'relsymlink', 'direct' or 'auto'"
+ALONE = "leaves ingestion to workers, who need an inbox in PostgreSQL; state.database is an SQLite file"
 UNWRITTEN = "lies in the watched folder /, which is not written to"
 HASTY = "300s is shorter than watch.settle, 600s: a file would be given up before it is first read"
 MINIMAL = "repository: /data/butler\nwatch:\n  raw: /data/raw\n"
@@ -102,6 +104,8 @@ def test_a_minimal_file_gets_all_defaults(load, tmp_path):
             batch_files=500,
             batch_bytes=None,
             probe_interval=timedelta(seconds=5),
+            lease=timedelta(minutes=1),
+            here=True,
         ),
         state=StateConfig.model_construct(database=DatabaseUrl(f"sqlite:///{tmp_path}/pfs-ingestd.db")),
         status=StatusConfig.model_construct(
@@ -160,7 +164,8 @@ def test_the_documentation_has_every_key_with_its_default():
     example = dict(flat(yaml.safe_load((PROJECT / "config/example.yaml").read_text())))
     given = {"repository": "required", "watch.raw": "none", "watch.pfsConfig": "none"}
     expected = [
-        (key, given.get(key, "null" if value is None else str(value))) for key, value in example.items()
+        (key, given.get(key, value if isinstance(value, str) else json.dumps(value)))
+        for key, value in example.items()
     ]
     assert [(key, default or word) for key, default, word in documented] == expected
 
@@ -300,6 +305,10 @@ def test_a_wrong_key_is_not_told_a_second_time_by_what_follows_from_it(wrong):
             [
                 "status.metrics: /x/metrics.txt does not end in .prom: the node exporter would pass it over",
             ],
+        ),
+        (
+            "watch: {raw: /a}\ningest: {here: false}",
+            [f"ingest.here: {ALONE}"],
         ),
         (
             "watch: {raw: /a}\nstatus: {metrics: /a/m.prom}",

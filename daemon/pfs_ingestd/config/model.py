@@ -176,6 +176,9 @@ class IngestConfig(_Section):
     batch_files: int = Field(default=500, ge=1)
     batch_bytes: Size | None = None
     probe_interval: PositiveDuration = timedelta(seconds=5)
+    # Long enough for a machine that pauses or a server that restarts, short enough to wait for at night.
+    lease: PositiveDuration = timedelta(minutes=1)
+    here: bool = True
 
     @property
     def byte_bound(self) -> int:

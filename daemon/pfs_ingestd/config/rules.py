@@ -36,7 +36,12 @@ class Problem(NamedTuple):
 
 def conflicts(config: Config) -> Sequence[Problem]:
     """Find the settings that cannot go together. The disk is not looked at."""
-    return [*_folder_conflicts(config), *_time_conflicts(config), *_place_conflicts(config)]
+    return [
+        *_folder_conflicts(config),
+        *_time_conflicts(config),
+        *_sharing_conflicts(config),
+        *_place_conflicts(config),
+    ]
 
 
 def problems(config: Config) -> Sequence[Problem]:
@@ -87,6 +92,15 @@ def _time_conflicts(config: Config) -> Iterator[Problem]:
             f"{seconds_text(ingest.incomplete_after)} is shorter than watch.settle, {seconds_text(settle)}:"
             " a file would be given up before it is first read",
             other="watch.settle",
+        )
+
+
+def _sharing_conflicts(config: Config) -> Iterator[Problem]:
+    if config.state.database.file and not config.ingest.here:
+        yield Problem(
+            "ingest.here",
+            "leaves ingestion to workers, who need an inbox in PostgreSQL; state.database is an SQLite file",
+            other="state.database",
         )
 
 

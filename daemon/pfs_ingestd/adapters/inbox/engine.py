@@ -22,6 +22,25 @@ LOCK_SECONDS = 5
 CONNECT_SECONDS = 10
 """How long to wait for a PostgreSQL server."""
 
+IDLE_SECONDS = 20
+"""How long a process may stand still in the middle of a transaction before the server takes its locks away:
+steps of ours follow each other within milliseconds, and others wait for the tally."""
+
+# What the URL says comes after these, and so overrides them. That a server or the network is gone is noticed
+# within half a minute, on this side by these. A commit does not wait for the disk, as in SQLite.
+_SETTINGS = {
+    "connect_timeout": str(CONNECT_SECONDS),
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+_OPTIONS = {
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+    "synchronous_commit": "off",
+}
+
 _URLS = "like sqlite:////var/lib/pfs-ingestd/inbox.sqlite3 or postgresql://user@host/database"
 
 _SQLITE = {
@@ -37,6 +56,7 @@ _SQLITE = {
 # By SQLSTATE class, https://www.postgresql.org/docs/current/errcodes-appendix.html; single codes come first.
 _POSTGRESQL = {
     "25006": (Outage, Code.READ_ONLY, "the server is read-only"),
+    "25P03": (Outage, Code.STATE_UNREACHABLE, "this process stood still in the middle of a transaction"),
     "53100": (Outage, Code.DISK_FULL, "make room on the server's disk"),
     "55P03": (TryLater, Code.BUSY, "another process is writing to it"),
     "08": (Outage, Code.STATE_UNREACHABLE, "see that the server runs"),
@@ -169,9 +189,9 @@ def _connect(path: Path, options: str, timeout: float) -> sqlite3.Connection:
 def _postgresql(url: URL, *, read_only: bool, owner: str | None) -> Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg2")
-    # What the URL says comes after ours, and so overrides it.
-    options = f"-c lock_timeout={LOCK_SECONDS}s {url.query.get('options', '')}".strip()
-    url = url.update_query_dict({"connect_timeout": str(CONNECT_SECONDS), **url.query, "options": options})
+    ours = " ".join(f"-c {name}={value}" for name, value in _OPTIONS.items())
+    options = f"{ours} {url.query.get('options', '')}".strip()
+    url = url.update_query_dict({**_SETTINGS, **url.query, "options": options})
     try:
         engine = create_engine(
             url,

@@ -45,15 +45,16 @@ from pfs_ingestd.errors import Code, StaleRecord
 from pfs_ingestd.figures import Amount
 from pfs_ingestd.history import Entry, entry_of, recovered
 from pfs_ingestd.orders import Order
-from pfs_ingestd.ports import FolderMark
+from pfs_ingestd.ports import FolderMark, Rescue
 from pfs_ingestd.records import FileRecord, Kind, State, path_text, text_path
+from pfs_ingestd.status import WorkerState
 
-__all__ = ["SqlInbox", "open_inbox"]
+__all__ = ["RECORDS", "SqlInbox", "open_inbox", "prepared_engine"]
 
 LEARNING = (1000, 4)
 """After how many new files statistics are first made, and how many times as many until the next."""
 
-_RECORDS = select(*COLUMNS).select_from(FILE).join(FOLDER)
+RECORDS = select(*COLUMNS).select_from(FILE).join(FOLDER)
 _INSERT = insert(FILE)
 _UPDATE = (
     update(FILE)
@@ -92,6 +93,11 @@ def open_inbox(url: str, *, read_only: bool = False, owner: str | None = None) -
     Outage
         If its server does not answer.
     """
+    return SqlInbox(prepared_engine(url, read_only=read_only, owner=owner))
+
+
+def prepared_engine(url: str, *, read_only: bool = False, owner: str | None = None) -> Engine:
+    """Make ready to connect to an inbox, and see to its tables; see `open_inbox`."""
     engine = open_engine(url, read_only=read_only, owner=owner)
     try:
         with transaction(engine, writing=not read_only) as connection:
@@ -104,7 +110,7 @@ def open_inbox(url: str, *, read_only: bool = False, owner: str | None = None) -
     except BaseException:
         engine.dispose()
         raise
-    return SqlInbox(engine)
+    return engine
 
 
 class SqlInbox:
@@ -134,20 +140,10 @@ class SqlInbox:
 
         Counts anew how many files are in each state, too, whatever was done to the table by hand.
         """
-        ingesting = FILE.c.state == State.INGESTING.value
-        ready = {"state": State.READY.value, "updated": microseconds(now)}
-        counted = select(FILE.c.state, func.count()).group_by(FILE.c.state)
-        claimed = select(FILE.c.id, FILE.c.attempts, FILE.c.size).where(ingesting).with_for_update()
         with transaction(self._engine, writing=True) as connection:
-            lost = {
-                row_id: recovered(attempt, size, now) for row_id, attempt, size in connection.execute(claimed)
-            }
-            connection.execute(update(FILE).where(ingesting).values(ready))
-            remember(connection, lost)
-            connection.execute(update(TALLY).values(files=0))
-            files = connection.execute(counted)
-            count(connection, Counter({State(state): number for state, number in files}))
-        return len(lost)
+            lost = self._put_back(connection, now, FILE.c.state == State.INGESTING.value)
+            self._recount(connection)
+        return lost
 
     def find(self, paths: Collection[Path]) -> Mapping[Path, FileRecord]:
         """Get the records of some paths, where there are any."""
@@ -156,7 +152,7 @@ class SqlInbox:
         with self._reading() as connection:
             for parent, names in folders.items():
                 for chunk in chunks(names):
-                    rows = connection.execute(_RECORDS.where(*among(parent, chunk)))
+                    rows = connection.execute(RECORDS.where(*among(parent, chunk)))
                     found.update({each.path: each for each in map(record, rows)})
         return found
 
@@ -213,6 +209,7 @@ class SqlInbox:
         if not changes:
             return
         with transaction(self._engine, writing=True) as connection:
+            self._before_replacing(connection, changes)
             stored = locked(connection, successors)
             rows = []
             entries = {}
@@ -236,7 +233,7 @@ class SqlInbox:
     ) -> Sequence[FileRecord]:
         """Get records in a state that are due: live ones first, then the newest visit first, then by name."""
         statement = (
-            _RECORDS.where(
+            RECORDS.where(
                 FILE.c.state == state.value,
                 or_(FILE.c.not_before.is_(None), FILE.c.not_before <= microseconds(now)),
             )
@@ -246,6 +243,32 @@ class SqlInbox:
         if largest is not None:
             statement = statement.where(FILE.c.size <= largest)
         return [each for each, _ in self._records(statement)]
+
+    def reserve(
+        self,
+        now: datetime,
+        limit: int,
+        *,
+        largest: int | None = None,
+        keep: Collection[int] = frozenset(),  # noqa: ARG002 (of the port)
+    ) -> Sequence[FileRecord]:
+        """Get ready records that are due, as `due` does: nobody else would take them."""
+        return self.due(State.READY, now, limit, largest=largest)
+
+    def release(self, keep: Collection[int] = frozenset()) -> None:
+        """Let go of what nobody is kept from."""
+
+    def rescue(self, now: datetime) -> Rescue:  # noqa: ARG002 (of the port)
+        """Find that nobody else has died."""
+        return Rescue((), 0)
+
+    def touched(self) -> Collection[int]:
+        """Find that nobody else has ingested anything."""
+        return ()
+
+    def workers(self) -> Sequence[WorkerState]:
+        """Find that nobody shares this inbox."""
+        return ()
 
     def next_due(self, states: Collection[State]) -> datetime | None:
         """Tell when the next record in one of these states falls due: its `not_before`, or `updated`."""
@@ -264,7 +287,7 @@ class SqlInbox:
         """
         place = tuple_(FILE.c.steady_since, FILE.c.id)
         for state in sorted(states):
-            portion = _RECORDS.where(FILE.c.state == state.value).order_by(*place.clauses).limit(CHUNK)
+            portion = RECORDS.where(FILE.c.state == state.value).order_by(*place.clauses).limit(CHUNK)
             if live:
                 # As a constant, so that the index of live files can be used.
                 portion = portion.where(FILE.c.live.is_(true()))
@@ -432,6 +455,33 @@ class SqlInbox:
             if (states is None or each.state in states) and (visits is None or each.visit in visits):
                 yield each
 
+    def _before_replacing(
+        self, connection: Connection, changes: Sequence[tuple[FileRecord, FileRecord]]
+    ) -> None:
+        """Do in the transaction of `replace` what else has to be done before the records are looked at."""
+
+    @staticmethod
+    def _put_back(connection: Connection, now: datetime, *which: ColumnElement[bool]) -> int:
+        """Put some records that were being ingested back to ready; say how many."""
+        claimed = select(FILE.c.id, FILE.c.attempts, FILE.c.size).where(*which).with_for_update(of=FILE)
+        lost = {
+            row_id: recovered(attempt, size, now) for row_id, attempt, size in connection.execute(claimed)
+        }
+        ready = {"state": State.READY.value, "updated": microseconds(now)}
+        for chunk in chunks(list(lost)):
+            connection.execute(update(FILE).where(FILE.c.id.in_(chunk)).values(ready))
+        remember(connection, lost)
+        count(connection, Counter({State.READY: len(lost), State.INGESTING: -len(lost)}))
+        return len(lost)
+
+    @staticmethod
+    def _recount(connection: Connection) -> None:
+        """Count anew how many files are in each state, while nobody else changes the tally."""
+        connection.execute(select(TALLY).order_by(TALLY.c.state).with_for_update())
+        connection.execute(update(TALLY).values(files=0))
+        files = connection.execute(select(FILE.c.state, func.count()).group_by(FILE.c.state))
+        count(connection, Counter({State(state): number for state, number in files}))
+
     def _make_statistics(self) -> None:
         """Have PostgreSQL find out how many files there are of what kind.
 
@@ -447,7 +497,7 @@ class SqlInbox:
         numbers = [index(visit) for visit in visits]
         with self._reading() as connection:
             for chunk in chunks(numbers):
-                rows = connection.execute(_RECORDS.where(FILE.c.visit.in_(chunk), *filters))
+                rows = connection.execute(RECORDS.where(FILE.c.visit.in_(chunk), *filters))
                 records.extend(map(record, rows))
         return records
 

@@ -28,7 +28,21 @@ from pfs_ingestd.adapters.inbox.upgrades import UPGRADES, Upgrade
 from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.records import State
 
-__all__ = ["DUE", "FILE", "FOLDER", "HISTORY", "ORDER", "TALLY", "VISIT", "check", "examine", "prepare"]
+__all__ = [
+    "DUE",
+    "FILE",
+    "FOLDER",
+    "HISTORY",
+    "HOLD",
+    "ORDER",
+    "TALLY",
+    "TOUCHED",
+    "VISIT",
+    "WORKER",
+    "check",
+    "examine",
+    "prepare",
+]
 
 _METADATA = MetaData()
 
@@ -129,6 +143,40 @@ ORDER = Table(
     Column("paths", Text, nullable=False),
 )
 """What operators want of the daemon; see `pfs_ingestd.orders`."""
+
+WORKER = Table(
+    "worker",
+    _METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    # Whether it is the one that looks after the watched folders.
+    Column("watches", Boolean, nullable=False),
+    # These three by the clock of the server, whatever those of the workers say.
+    Column("started", _MICROSECONDS, nullable=False),
+    Column("heartbeat", _MICROSECONDS, nullable=False),
+    Column("lease_until", _MICROSECONDS, nullable=False),
+    Column("files", BigInteger, nullable=False),
+)
+"""The processes that share an inbox, how long each is trusted to be alive, and how many files it ingested."""
+
+HOLD = Table(
+    "hold",
+    _METADATA,
+    Column("visit", BigInteger, primary_key=True, autoincrement=False),
+    Column("worker_id", _ID, ForeignKey(WORKER.c.id, ondelete="CASCADE"), nullable=False),
+)
+"""The visits of which a worker ingests files: nobody else touches those."""
+
+Index("hold_worker", HOLD.c.worker_id)
+
+TOUCHED = Table(
+    "touched",
+    _METADATA,
+    Column("visit", BigInteger, primary_key=True, autoincrement=False),
+)
+"""The visits of which workers ingested files, until the watching daemon has taken note of them."""
 
 _VERSION = Table("inbox_version", _METADATA, Column("version", Integer, nullable=False))
 

@@ -26,8 +26,9 @@ def locked(connection: Connection, paths: Iterable[Path]) -> dict[Path, tuple[in
     """Get id, state and attempts of some paths, and keep other writers from them (SQLite already does)."""
     columns = select(FILE.c.name, FILE.c.id, FILE.c.state, FILE.c.attempts).join(FOLDER)
     stored = {}
-    for parent, names in by_folder(paths).items():
-        for chunk in chunks(names):
+    # Always in the same order, as `count` does.
+    for parent, names in sorted(by_folder(paths).items()):
+        for chunk in chunks(sorted(names)):
             statement = columns.where(*among(parent, chunk)).order_by(FILE.c.id).with_for_update(of=FILE)
             for name, *rest in connection.execute(statement):
                 stored[parent / file_name(name)] = tuple(rest)

@@ -52,5 +52,38 @@ def _with_orders(connection: Connection) -> None:
     )
 
 
-UPGRADES: Sequence[Upgrade] = (_with_history, _with_orders)
+def _with_workers(connection: Connection) -> None:
+    """Let several processes share the inbox."""
+    sqlite = connection.dialect.name == "sqlite"
+    own_id, other_id = ("INTEGER", "INTEGER") if sqlite else ("BIGSERIAL", "BIGINT")
+    for statement in (
+        f"""
+            CREATE TABLE worker (
+                id {own_id} NOT NULL,
+                name TEXT NOT NULL,
+                host TEXT NOT NULL,
+                pid BIGINT NOT NULL,
+                watches BOOLEAN NOT NULL,
+                started BIGINT NOT NULL,
+                heartbeat BIGINT NOT NULL,
+                lease_until BIGINT NOT NULL,
+                files BIGINT NOT NULL,
+                PRIMARY KEY (id)
+            )
+        """,
+        f"""
+            CREATE TABLE hold (
+                visit BIGINT NOT NULL,
+                worker_id {other_id} NOT NULL,
+                PRIMARY KEY (visit),
+                FOREIGN KEY(worker_id) REFERENCES worker (id) ON DELETE CASCADE
+            )
+        """,
+        "CREATE INDEX hold_worker ON hold (worker_id)",
+        "CREATE TABLE touched (visit BIGINT NOT NULL, PRIMARY KEY (visit))",
+    ):
+        connection.execute(text(statement))
+
+
+UPGRADES: Sequence[Upgrade] = (_with_history, _with_orders, _with_workers)
 """Each brings the tables from one version to the next, the first from version 1 to 2."""
