@@ -57,6 +57,8 @@ class Code(StrEnum):
     STATE_UNUSABLE = "state_unusable"
     ALREADY_RUNNING = "already_running"
     BUG = "bug"
+    # What a person asks about is known to nobody.
+    UNKNOWN = "unknown"
     # StaleRecord: the record is read again.
     STALE = "stale"
     # A command cannot do to a file what it was asked to.

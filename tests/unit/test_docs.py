@@ -11,10 +11,12 @@ import pytest
 from lsst.daf.butler.cli.butler import cli as butler
 
 from pfs_ingestd.adapters.metrics import Collector
+from pfs_ingestd.advice import ADVICE
 from pfs_ingestd.cli import main
 from pfs_ingestd.config import Config
 from pfs_ingestd.errors import Code, ExitCode
 from pfs_ingestd.figures import Figures
+from pfs_ingestd.history import Event
 from rig import Rig
 
 PROJECT = Path(__file__).parents[2]
@@ -177,6 +179,23 @@ def test_every_code_is_explained():
     """docs/operations.md explains each reason once, and no others."""
     explained = quoted(row[0] for row in rows(section(OPERATIONS, "## Reasons")))
     assert sorted(explained) == sorted(Code)
+
+
+def test_every_entry_of_a_history_is_explained():
+    """docs/operations.md explains each thing that a history can tell, and no others."""
+    explained = quoted(row[0] for row in rows(section(OPERATIONS, "### Why was it rejected?")))
+    assert sorted(explained) == sorted(Event)
+
+
+def test_the_advice_of_the_program_is_that_of_the_page():
+    """For each reason that a record can have, `show` says what docs/operations.md says, in the same words."""
+    advised = (
+        section(OPERATIONS, "## Reasons").partition("**Outages")[0]
+        + (section(OPERATIONS, "## Reasons").partition("**Not all there.**")[2].partition("**Fatal")[0])
+    )
+    told = {quoted([row[0]])[0]: re.sub(r"\]\([^)]*\)|[\[`]", "", row[-1]) for row in rows(advised)}
+    assert told.keys() == ADVICE.keys()
+    assert {code: told[code] for code in told} == {code: ADVICE[code] for code in told}
 
 
 def test_every_exit_code_is_explained():

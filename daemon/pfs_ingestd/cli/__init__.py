@@ -21,6 +21,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "status": ("status", "status"),
     "board": ("board", "board"),
     "list": ("operator", "list_files"),
+    "show": ("show", "show"),
     "retry": ("operator", "retry"),
     "skip": ("operator", "skip"),
     "replace": ("ingest", "replace"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
 from lsst.daf.butler import DatasetRef
 from lsst.resources import ResourcePath
@@ -119,6 +120,21 @@ class RepositoryInventory:
         """Tell which of some visits are registered."""
         with self._asking() as session:
             return {int(record.id) for record in query_exposures(session, visits)}
+
+    def exposure(self, visit: int) -> Mapping[str, object] | None:
+        """Get the record of a visit's exposure, by its columns; `None` if it is not registered."""
+        with self._asking() as session:
+            found = query_exposures(session, [visit])
+            return dict(found[0].toDict()) if found else None
+
+    def visit_of(self, dataset_id: str) -> int | None:
+        """Tell of which visit a raw or pfsConfig is; `None` if the registry does not have it."""
+        with self._asking() as session:
+            ref = session.butler.get_dataset(UUID(dataset_id))
+            layout = session.layout
+            if ref is None or ref.datasetType.name not in {layout.raw.name, layout.config.name}:
+                return None
+            return int(ref.dataId.mapping[layout.observation.name])
 
     def datasets(self, visits: Collection[int]) -> Sequence[StoredDataset]:
         """Get all raws and pfsConfigs of some visits, and look at their artifacts."""
