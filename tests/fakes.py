@@ -1,5 +1,6 @@
 """The ports in memory: simple, and true to what the ports promise."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from pfs_ingestd.errors import (
@@ -29,7 +31,9 @@ from pfs_ingestd.ports import (
     Clock,
     Copier,
     Copy,
+    Courier,
     Dataset,
+    Delivery,
     DiskRooms,
     Folder,
     FolderMark,
@@ -59,6 +63,7 @@ __all__ = [
     "Content",
     "FakeClock",
     "FakeCopier",
+    "FakeCourier",
     "FakeDisks",
     "FakeFile",
     "FakeFolder",
@@ -888,6 +893,44 @@ class FakeNotifier:
         self.said.append("stopping")
 
 
+class FakeCourier:
+    """The courier port: what was sent is in ``sent``, and comes to its end unless it is ``held``.
+
+    Parameters
+    ----------
+    hook : `str`, optional
+        Which setting asks for it.
+    """
+
+    def __init__(self, hook: str = "command") -> None:
+        self.hook = hook
+        self.to = f"fake {hook}"
+        self.sent: list[dict[str, Any]] = []
+        self.error = ""
+        self.held = False
+        self.cancelled = False
+        self._busy = False
+
+    def send(self, text: str) -> None:
+        """Begin to deliver a notification."""
+        assert not self._busy, "one at a time"
+        self._busy = True
+        self.sent.append(json.loads(text))
+
+    def result(self, seconds: float = 0.0) -> Delivery | None:
+        """Tell what became of it."""
+        assert seconds >= 0
+        if self.held or not self._busy:
+            return None
+        self._busy = False
+        return Delivery(self.error)
+
+    def cancel(self) -> None:
+        """End what is under way."""
+        self.cancelled = True
+        self._busy = False
+
+
 class FakeStatus:
     """The status sink: what was written is in ``written``, the newest last."""
 
@@ -991,6 +1034,7 @@ _: tuple[
     type[Headers],
     type[Repository],
     type[Copier],
+    type[Courier],
     type[Watcher],
     type[Notifier],
     type[StatusSink],
@@ -1003,6 +1047,7 @@ _: tuple[
     FakeHeaders,
     FakeRepository,
     FakeCopier,
+    FakeCourier,
     FakeWatcher,
     FakeNotifier,
     FakeStatus,

@@ -11,6 +11,7 @@ from fakes import (
     BEGIN,
     FakeClock,
     FakeCopier,
+    FakeCourier,
     FakeDisks,
     FakeFolder,
     FakeHeaders,
@@ -22,10 +23,12 @@ from fakes import (
     FakeWatcher,
 )
 from pfs_ingestd.completions import Completions
+from pfs_ingestd.herald import Herald
 from pfs_ingestd.ingester import Ingester
 from pfs_ingestd.intake import Intake
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.loop import Daemon, Pace
+from pfs_ingestd.notices import Sender, Topic
 from pfs_ingestd.policy import Patience
 from pfs_ingestd.ports import Message, Stop
 from pfs_ingestd.records import FileRecord, State
@@ -99,6 +102,8 @@ class Rig:
         self.notifier = FakeNotifier()
         self.status = FakeStatus()
         self.metrics = FakeMetrics()
+        self.couriers: list[FakeCourier] = []
+        self.topics = set(Topic)
         self.doom = Doom()
         self.patience = patience
         self.pace = Pace(
@@ -151,6 +156,14 @@ class Rig:
             self.doom.wrap, (self.inbox, self.folder, self.headers, self.repository, self.copier)
         )
         journal = Journal(inbox)
+        herald = Herald(
+            couriers=self.couriers,
+            topics=self.topics,
+            journal=journal,
+            interval=timedelta(minutes=5),
+            sender=Sender(host="summit", repository="/repo"),
+            clock=self.clock,
+        )
         reporter = Reporter(
             inbox=inbox,
             journal=journal,
@@ -159,6 +172,7 @@ class Rig:
             disks=FakeDisks(),
             notifier=self.notifier,
             noticeboard=None,
+            herald=herald,
             process=Process(
                 pid=1, host="summit", program_version="1", repository="/repo", started=self.clock.now()
             ),

@@ -162,6 +162,7 @@ class Station:
             completions=Completions(self.inbox, journal, self.clock),
             reporter=Reporter(
                 noticeboard=None,
+                herald=None,
                 inbox=self.inbox,
                 journal=journal,
                 sink=self.status,

@@ -6,6 +6,7 @@ import structlog
 
 from pfs_ingestd.board.visits import Verdict, visits_of
 from pfs_ingestd.journal import Journal
+from pfs_ingestd.notices import Notice, Topic
 from pfs_ingestd.ports import Clock, Inbox
 from pfs_ingestd.records import State
 
@@ -52,13 +53,16 @@ class Completions:
         found = visits_of(self._inbox.whole_visits(visits), now)
         complete = {visit.number: visit for visit in found if visit.verdict is Verdict.COMPLETE}
         for number in sorted(self._inbox.complete(complete.keys(), now)):
-            files = complete[number].files
+            visit = complete[number]
+            seconds = (now - min(record.steady_since for record in visit.files)).total_seconds()
+            facts = {
+                "visit": number,
+                "night": visit.night.isoformat(),
+                "files": len(visit.cells),
+                "seconds": round(seconds, 3),
+            }
             self._journal.figures.visits += 1
-            _log.info(
-                "visit.completed",
-                visit=number,
-                night=complete[number].night.isoformat(),
-                files=len(complete[number].cells),
-                seconds=round((now - min(record.steady_since for record in files)).total_seconds(), 3),
-            )
+            _log.info("visit.completed", **facts)
+            text = f"visit {number}: {len(visit.cells)} files, {seconds:.1f} s after the first of them came"
+            self._journal.notices.add(Topic.VISITS, Notice("visit.completed", now, text, facts))
         visits.clear()

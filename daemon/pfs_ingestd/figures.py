@@ -110,6 +110,8 @@ class Figures:
         For how many seconds something did not work, by code.
     visits : `int`
         How many visits have become complete.
+    notifications : `~collections.Counter` [`tuple` [`str`, `str`]]
+        Attempts to deliver a notification, by hook and result: ``delivered`` or ``failed``.
     scans, scanned_folders : `int`
         How often the watched folders were scanned, and how many folders were listed in all.
     scan_seconds : `float`
@@ -123,6 +125,7 @@ class Figures:
         self.rejections: Counter[str] = Counter()
         self.outages: dict[str, float] = {}
         self.visits = 0
+        self.notifications: Counter[tuple[str, str]] = Counter()
         self.scans = 0
         self.scanned_folders = 0
         self.scan_seconds = 0.0

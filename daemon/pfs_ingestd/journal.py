@@ -9,6 +9,7 @@ import structlog
 
 from pfs_ingestd.errors import StaleRecord
 from pfs_ingestd.figures import Figures
+from pfs_ingestd.notices import Notices, Topic, rejection
 from pfs_ingestd.ports import FolderMark, Inbox
 from pfs_ingestd.records import FileRecord, State, path_text
 
@@ -48,6 +49,8 @@ class Journal:
         How many changes this process has made.
     figures : `Figures`
         What they amount to.
+    notices : `Notices`
+        What others may want to know at once, until somebody takes note of it.
     visits : `set` [`int`]
         Those of which files were ingested, until somebody takes note of them.
     """
@@ -60,6 +63,7 @@ class Journal:
         self.last_changed: FileRecord | None = None
         self.changes = 0
         self.figures = Figures()
+        self.notices = Notices()
         self.visits: set[int] = set()
 
     def enter(self, records: Sequence[FileRecord]) -> None:
@@ -133,6 +137,8 @@ class Journal:
         self.figures.moved(old, new)
         if old and (old.state, new.state) == (State.INGESTING, State.INGESTED):
             self.visits.add(new.visit)
+        if new.state is State.REJECTED and (old is None or old.state is not State.REJECTED):
+            self.notices.add(Topic.REJECTIONS, rejection(new))
         if new.changed:
             self.last_changed = new
         elif new.state is State.INGESTED:

@@ -1,25 +1,31 @@
 """What the settings mean for the parts that the daemon and the commands share."""
 
+import socket
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pfs_ingestd.adapters.filesystems import mount_of
 from pfs_ingestd.adapters.folder import WatchedFolder
 from pfs_ingestd.adapters.inbox import SqlInbox, open_inbox
+from pfs_ingestd.adapters.notifications import by_command, by_webhook
 from pfs_ingestd.config import Config
 from pfs_ingestd.errors import Code, Vanished
+from pfs_ingestd.notices import Sender
 from pfs_ingestd.pfs import names
 from pfs_ingestd.policy import Patience
+from pfs_ingestd.ports import Courier
 from pfs_ingestd.records import Kind
 
 __all__ = [
     "configured_runs",
+    "couriers_of",
     "inbox_beside",
     "patience_of",
     "roots_of",
     "runs_of",
+    "sender_of",
     "watched_folder",
 ]
 
@@ -65,6 +71,22 @@ def runs_of(wanted: Mapping[Kind, str | None]) -> Mapping[str, str]:
 def configured_runs(config: Config) -> Mapping[str, str]:
     """Name the RUN collections of the configuration, as `runs_of` does."""
     return runs_of({Kind.RAW: config.ingest.runs.raw, Kind.PFS_CONFIG: config.ingest.runs.pfs_config})
+
+
+def couriers_of(config: Config, environ: Mapping[str, str]) -> Sequence[Courier]:
+    """Make the adapters that take notifications to whom the configuration names."""
+    notify = config.notify
+    couriers: list[Courier] = []
+    if notify.command:
+        couriers.append(by_command(notify.command, notify.timeout, environ))
+    if notify.webhook:
+        couriers.append(by_webhook(notify.webhook.url, notify.timeout, environ))
+    return couriers
+
+
+def sender_of(config: Config) -> Sender:
+    """Say who tells, in a notification."""
+    return Sender(host=socket.gethostname(), repository=config.repository)
 
 
 @contextmanager

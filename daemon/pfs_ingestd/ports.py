@@ -23,7 +23,9 @@ __all__ = [
     "Copied",
     "Copier",
     "Copy",
+    "Courier",
     "Dataset",
+    "Delivery",
     "DiskRooms",
     "Folder",
     "FolderMark",
@@ -601,6 +603,40 @@ class Notifier(Protocol):
 
     def stopping(self) -> None:
         """Say that the service is going down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of a notification.
+
+    Parameters
+    ----------
+    error : `str`, optional
+        Why it was not delivered, without secrets; empty if it was.
+    """
+
+    error: str = ""
+
+
+class Courier(Protocol):
+    """Takes notifications to a program or a server, one at a time and beside the loop."""
+
+    @property
+    def hook(self) -> str:
+        """Which setting asks for it: ``command`` or ``webhook``."""
+
+    @property
+    def to(self) -> str:
+        """Where it goes, without secrets."""
+
+    def send(self, text: str) -> None:
+        """Begin to deliver a notification; never waits. The one before must have come to its end."""
+
+    def result(self, seconds: float = 0.0) -> Delivery | None:
+        """Tell what became of it; `None` if there is none, or not after having waited so long."""
+
+    def cancel(self) -> None:
+        """End what is under way."""
 
 
 class DiskRooms(Protocol):

@@ -8,11 +8,12 @@ import structlog
 
 from pfs_ingestd.errors import ExitCode, Fatal, IngestdError, Outage, TryLater
 from pfs_ingestd.figures import SLOT, memory
+from pfs_ingestd.herald import Herald
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.noticeboard import Noticeboard
 from pfs_ingestd.ports import Clock, DiskRooms, Inbox, MetricsSink, Notifier, StatusSink, WatcherHealth
 from pfs_ingestd.records import PENDING, State
-from pfs_ingestd.status import Condition, Phase, Process, ScanCost, Status, summarise
+from pfs_ingestd.status import Condition, HookHealth, Phase, Process, ScanCost, Status, summarise
 
 __all__ = ["Reporter"]
 
@@ -46,6 +47,8 @@ class Reporter:
         The service manager.
     noticeboard : `Noticeboard` or `None`
         Puts the night board up, if anybody wants it.
+    herald : `Herald` or `None`
+        Has others told of what happens, if anybody wants to know.
     process : `Process`
         Who speaks.
     clock : `Clock`
@@ -62,6 +65,7 @@ class Reporter:
         disks: DiskRooms,
         notifier: Notifier,
         noticeboard: Noticeboard | None,
+        herald: Herald | None,
         process: Process,
         clock: Clock,
     ) -> None:
@@ -72,6 +76,7 @@ class Reporter:
         self._disks = disks
         self._notifier = notifier
         self._noticeboard = noticeboard
+        self._herald = herald
         self._process = process
         self._clock = clock
         self._condition = Condition(phase=Phase.STARTING, since=clock.now())
@@ -113,8 +118,11 @@ class Reporter:
             The last scan.
         """
         self._count_up(troubles, health, scan)
+        if self._herald:
+            self._herald.renew(troubles)
         age = self._clock.now() - self._told_at
-        worth_telling = (self._condition.phase, [error.code for error in troubles], health)
+        failing = [hook.hook for hook in self._hooks() if hook.failures]
+        worth_telling = (self._condition.phase, [error.code for error in troubles], health, failing)
         changed = worth_telling != self._told
         if changed or age >= LONGEST or (age >= SHORTEST and self._journal.changes != self._changes):
             self._told = worth_telling
@@ -133,6 +141,8 @@ class Reporter:
 
     def stopped(self, code: ExitCode, reason: str = "") -> None:
         """Say that the daemon has come to its end, and how."""
+        if self._herald:
+            self._herald.close()
         failed = code not in {ExitCode.DONE, ExitCode.SOME_REJECTED}
         self._become(Phase.FAILED if failed else Phase.STOPPED, reason)
         self._write(())
@@ -170,6 +180,9 @@ class Reporter:
                 raise
             _log.debug("status.outdated", code=error.code, error=str(error))
 
+    def _hooks(self) -> Sequence[HookHealth]:
+        return self._herald.health() if self._herald else ()
+
     def _become(self, phase: Phase, reason: str = "") -> None:
         self._condition = self._condition.become(phase, reason, self._clock.now())
 
@@ -189,6 +202,7 @@ class Reporter:
             oldest_pending=self._oldest_pending,
             throughput=figures.throughput(self._clock.now()),
             disks=self._disks.room(),
+            hooks=self._hooks(),
             last_ingested=self._journal.last_ingested,
             last_rejected=self._journal.last_rejected,
             last_changed=self._journal.last_changed,

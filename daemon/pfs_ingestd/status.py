@@ -10,12 +10,13 @@ from typing import Protocol, Self
 
 from pfs_ingestd.figures import Amount, Throughput
 from pfs_ingestd.records import PENDING, FileRecord, State, path_text
-from pfs_ingestd.text import one_line
+from pfs_ingestd.text import one_line, short_line
 
 __all__ = [
     "LARGEST",
     "Condition",
     "DiskRoom",
+    "HookHealth",
     "Phase",
     "Process",
     "ScanCost",
@@ -194,6 +195,34 @@ class WorkerState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HookHealth:
+    """How a way is on which others are told.
+
+    Parameters
+    ----------
+    hook : `str`
+        Which setting asks for it: ``command`` or ``webhook``.
+    to : `str`
+        Where it goes, without secrets.
+    failures : `int`
+        How many attempts have failed in a row.
+    reason : `str`
+        Why the last of them did.
+    waiting : `int`
+        How many notices have not been delivered.
+    last_delivered : `~datetime.datetime` or `None`
+        When this process last delivered something.
+    """
+
+    hook: str
+    to: str
+    failures: int = 0
+    reason: str = ""
+    waiting: int = 0
+    last_delivered: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """How the daemon is at one moment.
 
@@ -219,6 +248,8 @@ class Status:
         How much has gone through of late.
     disks : `tuple` [`DiskRoom`]
         How much room is left where the daemon writes.
+    hooks : `tuple` [`HookHealth`]
+        How those are whom it tells of what happens.
     last_ingested, last_rejected, last_changed : `FileRecord` or `None`
         The files of which this was said last.
     """
@@ -233,6 +264,7 @@ class Status:
     oldest_pending: datetime | None
     throughput: Throughput
     disks: tuple[DiskRoom, ...]
+    hooks: tuple[HookHealth, ...]
     last_ingested: FileRecord | None
     last_rejected: FileRecord | None
     last_changed: FileRecord | None
@@ -266,12 +298,12 @@ class Status:
         return {
             "version": VERSION,
             "state": str(self.condition.phase),
-            "reason": _short(self.condition.reason, longest),
+            "reason": short_line(self.condition.reason, longest),
             "since": _time(self.condition.since),
             "heartbeat": _time(self.heartbeat),
             "pid": self.process.pid,
-            "host": _short(self.process.host, longest),
-            "program_version": _short(self.process.program_version, longest),
+            "host": short_line(self.process.host, longest),
+            "program_version": short_line(self.process.program_version, longest),
             "repository": _short_path(self.process.repository, longest),
             "started": _time(self.process.started),
             "watchers": [self._watcher(watcher, longest) for watcher in watchers],
@@ -285,6 +317,7 @@ class Status:
             },
             "throughput": _throughput(self.throughput),
             "disks": {disk.what: _disk(disk, longest) for disk in self.disks},
+            "hooks": {hook.hook: _hook(hook, longest) for hook in self.hooks},
             "last_ingested": self.last_ingested and _file(self.last_ingested, longest),
             "last_rejected": self.last_rejected and _file(self.last_rejected, longest),
             "last_changed": self.last_changed and _file(self.last_changed, longest),
@@ -296,7 +329,7 @@ class Status:
             "root": _short_path(path_text(watcher.root), longest),
             "mode": watcher.mode,
             "healthy": watcher.healthy,
-            "reason": _short(watcher.reason, longest),
+            "reason": short_line(watcher.reason, longest),
             "last_scan": scanned and _time(scanned),
         }
 
@@ -320,6 +353,7 @@ def summarise(
     oldest_pending: datetime | None,
     throughput: Throughput,
     disks: Sequence[DiskRoom],
+    hooks: Sequence[HookHealth],
     last_ingested: FileRecord | None,
     last_rejected: FileRecord | None,
     last_changed: FileRecord | None,
@@ -336,7 +370,7 @@ def summarise(
         The time.
     troubles : `~collections.abc.Sequence` [`str`]
         What does not work, for a person: an outage, an unreadable folder.
-    process, watchers, scan, scanned, counts, oldest_pending, throughput, disks
+    process, watchers, scan, scanned, counts, oldest_pending, throughput, disks, hooks
         See `Status`; the counts come from the inbox.
     last_ingested, last_rejected, last_changed
         See `Status`.
@@ -356,6 +390,7 @@ def summarise(
         oldest_pending=oldest_pending,
         throughput=throughput,
         disks=tuple(disks),
+        hooks=tuple(hooks),
         last_ingested=last_ingested,
         last_rejected=last_rejected,
         last_changed=last_changed,
@@ -392,7 +427,17 @@ def _disk(disk: DiskRoom, longest: int) -> dict[str, object]:
         "folder": _short_path(path_text(disk.folder), longest),
         "free_bytes": disk.free,
         "size_bytes": disk.size,
-        "reason": _short(disk.reason, longest),
+        "reason": short_line(disk.reason, longest),
+    }
+
+
+def _hook(hook: HookHealth, longest: int) -> dict[str, object]:
+    return {
+        "to": _short_path(hook.to, longest),
+        "failures": hook.failures,
+        "reason": short_line(hook.reason, longest),
+        "waiting": hook.waiting,
+        "last_delivered": hook.last_delivered and _time(hook.last_delivered),
     }
 
 
@@ -402,8 +447,8 @@ def _file(record: FileRecord, longest: int) -> dict[str, object]:
         "visit": record.visit,
         "at": _time(record.updated),
         "code": record.code,
-        "error": record.error and _short(record.error, longest),
-        "changed": record.changed and _short(record.changed, longest),
+        "error": record.error and short_line(record.error, longest),
+        "changed": record.changed and short_line(record.changed, longest),
     }
 
 
@@ -417,12 +462,6 @@ def _rounded(seconds: float | None) -> float | None:
 
 def _json(value: object) -> str:
     return json.dumps(value, allow_nan=False, ensure_ascii=False)
-
-
-def _short(text: str, longest: int) -> str:
-    """Write the beginning of a text as one line that every encoding and terminal can hold."""
-    line = one_line(text)
-    return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 def _short_path(path: str, longest: int) -> str:

@@ -37,23 +37,27 @@ from pfs_ingestd.adapters.watcher import InotifyWatcher, PollWatcher, Watchers
 from pfs_ingestd.completions import Completions
 from pfs_ingestd.config import Config, Problem, problems
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Rejected
+from pfs_ingestd.herald import Herald
 from pfs_ingestd.ingester import Ingester
 from pfs_ingestd.intake import Intake
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.loop import Daemon, Pace
 from pfs_ingestd.noticeboard import Noticeboard
+from pfs_ingestd.notices import Topic
 from pfs_ingestd.oneshot import OneShot, Result
 from pfs_ingestd.parts import (
     configured_runs,
+    couriers_of,
     patience_of,
     roots_of,
     runs_of,
+    sender_of,
     watched_folder,
 )
 from pfs_ingestd.pfs import names
 from pfs_ingestd.pfs.corrections import search_path
 from pfs_ingestd.policy import Patience, described, replaced
-from pfs_ingestd.ports import Dataset, Header, Message, Outcome, Stored, Watcher
+from pfs_ingestd.ports import Courier, Dataset, Header, Message, Outcome, Stored, Watcher
 from pfs_ingestd.records import FileRecord, Kind, Sighting, State, path_text
 from pfs_ingestd.reporter import Reporter
 from pfs_ingestd.scanner import Scanner
@@ -151,6 +155,9 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
         headers = FitsHeaders(corrections=search_path(environ), workers=config.watch.workers)
         stack.callback(headers.close)
         journal = Journal(inbox)
+        couriers = couriers_of(config, environ)
+        for courier in couriers:
+            stack.callback(courier.cancel)
         reporter = Reporter(
             inbox=inbox,
             journal=journal,
@@ -159,6 +166,7 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
             disks=Disks(_written_to(config), monotonic=time.monotonic),
             notifier=SystemdNotifier(environ),
             noticeboard=_noticeboard(config, inbox, journal, clock),
+            herald=_herald(config, couriers, journal, clock),
             process=Process(
                 pid=me.pid,
                 host=me.host,
@@ -346,6 +354,21 @@ def _noticeboard(config: Config, inbox: SqlInbox, journal: Journal, clock: Syste
         sink=BoardFile(config.status.board),
         clock=clock,
         configs_expected=bool(config.watch.pfs_config),
+    )
+
+
+def _herald(
+    config: Config, couriers: Sequence[Courier], journal: Journal, clock: SystemClock
+) -> Herald | None:
+    if not couriers:
+        return None
+    return Herald(
+        couriers=couriers,
+        topics={Topic(kind) for kind in config.notify.kinds},
+        journal=journal,
+        interval=config.notify.interval,
+        sender=sender_of(config),
+        clock=clock,
     )
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,24 @@ watch: {{raw: disk/data, pfsConfig: disk/data, settle: 200ms, rescan: 300ms}}
 state: {{database: state/inbox.db}}
 status: {{file: state/status.json}}
 log: {{file: {SITE}/state/daemon.log}}
+notify: {{command: [{sys.executable}, {SITE}/tell.py], webhook: "http://127.0.0.1:9/hook", timeout: 20s}}
+"""
+
+# Says what it was told, and which connections the unit lets a program open.
+TELL = f"""\
+import json, os, socket, sys, tempfile
+told = json.load(sys.stdin)
+for family in ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"):
+    try:
+        socket.socket(getattr(socket, family), socket.SOCK_DGRAM).close()
+        told[family] = "open"
+    except OSError as error:
+        told[family] = error.errno
+with tempfile.TemporaryFile():
+    pass
+with open("{SITE}/state/new", "w") as file:
+    json.dump(told, file)
+os.rename("{SITE}/state/new", "{SITE}/state/told.json")
 """
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
@@ -33,14 +52,19 @@ class Machine(Booted):
         (folder / "state").mkdir()
         shutil.copytree(template, self.repository)
         (folder / "config.yaml").write_text(CONFIGURATION)
+        (folder / "tell.py").write_text(TELL)
+        self.told = folder / "state" / "told.json"
         self._status = folder / "state" / "status.json"
         super().__init__(folder, settings)
 
-    def ingested(self, files):
+    def status(self):
         try:
-            return json.loads(self._status.read_text())["counts"]["ingested"] >= files
+            return json.loads(self._status.read_text())
         except FileNotFoundError:
-            return False
+            return {}
+
+    def ingested(self, files):
+        return self.status().get("counts", {}).get("ingested", 0) >= files
 
     def has_written(self, path):
         """Try to write as the service would have to."""
@@ -83,6 +107,20 @@ def test_the_service_works_within_what_the_unit_leaves(boot):
     )
     assert [int(status[rights], 16) for rights in ("CapPrm", "CapEff", "CapBnd", "CapAmb")] == [0] * 4
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+
+    # A program that is to tell others may open connections, and write where the service may; nothing else.
+    machine.wait_for(machine.told.exists, "somebody to be told")
+    told = json.loads(machine.told.read_text())
+    assert (told["kind"], told["last"]["visit"]) == ("visits", night.visits[0].visit)
+    assert {family: told[family] for family in told if family.startswith("AF_")} == {
+        "AF_UNIX": "open",
+        "AF_INET": "open",
+        "AF_INET6": "open",
+        "AF_NETLINK": errno.EAFNOSUPPORT,
+    }
+    # Nobody listens there: the kernel was asked, and not the filter.
+    machine.wait_for(lambda: machine.status()["hooks"]["webhook"]["failures"], "the server to be missed")
+    assert machine.status()["hooks"]["webhook"]["reason"] == "it cannot be reached: Connection refused"
 
 
 def test_a_loop_that_hangs_is_restarted(boot):

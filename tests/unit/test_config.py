@@ -1,6 +1,5 @@
 """The configuration: what is read, what is refused, and how everything that is wrong is told at once."""
 
-import json
 import re
 from datetime import timedelta
 from itertools import pairwise
@@ -16,14 +15,17 @@ from pfs_ingestd.config import (
     DatabaseUrl,
     IngestConfig,
     LogConfig,
+    NotifyConfig,
     RunsConfig,
     StateConfig,
     StatusConfig,
     WatchConfig,
+    WebhookUrl,
     check_config,
     keys,
     load_config,
     load_config_here,
+    problems,
 )
 from pfs_ingestd.errors import Code, Fatal
 
@@ -73,6 +75,11 @@ def flat(data, above=""):
             yield f"{above}{key}", value
 
 
+def as_yaml(value):
+    """Write a value as one would in a configuration file."""
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False).split("\n")[0]
+
+
 def with_(text):
     """Add a section to the least configuration."""
     return f"{MINIMAL}{text}"
@@ -110,6 +117,13 @@ def test_a_minimal_file_gets_all_defaults(load, tmp_path):
         state=StateConfig.model_construct(database=DatabaseUrl(f"sqlite:///{tmp_path}/pfs-ingestd.db")),
         status=StatusConfig.model_construct(
             file=tmp_path / "pfs-ingestd.status.json", metrics=None, board=None
+        ),
+        notify=NotifyConfig.model_construct(
+            command=(),
+            webhook=None,
+            kinds=("visits", "rejections", "outages"),
+            interval=timedelta(minutes=5),
+            timeout=timedelta(seconds=10),
         ),
         log=LogConfig.model_construct(level="info", format="auto", file=None),
     )
@@ -163,10 +177,7 @@ def test_the_documentation_has_every_key_with_its_default():
     documented = re.findall(r"^\| `([\w.]+)` \| (?:`(.*?)`|(required|none)) \|", text, re.MULTILINE)
     example = dict(flat(yaml.safe_load((PROJECT / "config/example.yaml").read_text())))
     given = {"repository": "required", "watch.raw": "none", "watch.pfsConfig": "none"}
-    expected = [
-        (key, given.get(key, value if isinstance(value, str) else json.dumps(value)))
-        for key, value in example.items()
-    ]
+    expected = [(key, given.get(key, as_yaml(value))) for key, value in example.items()]
     assert [(key, default or word) for key, default, word in documented] == expected
 
 
@@ -554,4 +565,91 @@ def test_what_is_wrong_is_told_together_with_what_is_missing(tmp_path):
         "  watch.setle: unknown key; did you mean watch.settle?",
         f"  watch.raw: No such file or directory: {tmp_path}/data",
         f"  repository: no repository at {tmp_path}/repo; `pfs-ingestd init {tmp_path}/repo` creates one",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("null", ()),
+        ("[]", ()),
+        ("/usr/local/bin/tell", ("/usr/local/bin/tell",)),
+        ("hooks/tell", ("{}/hooks/tell",)),
+        ("[/usr/bin/env, FOO=a b, tell]", ("/usr/bin/env", "FOO=a b", "tell")),
+        ("['/opt/a tool']", ("/opt/a tool",)),
+    ],
+)
+def test_a_program_and_its_arguments_are_words(load, tmp_path, text, command):
+    """No shell reads them; a relative path starts from the folder of the file."""
+    expected = tuple(word.format(tmp_path) for word in command)
+    assert load(with_(f"notify: {{command: {text}}}")).notify.command == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("command: /bin/tell --loudly", "notify.command: should be a list of words: no shell reads it"),
+        (
+            "command: [/bin/tell, 3]",
+            "notify.command: should be a list of words, such as [/usr/local/bin/tell, --loudly]",
+        ),
+        ("command: ['']", "notify.command: should be a path, not ''"),
+        (
+            "kinds: [files]",
+            "notify.kinds[0]: should be 'visits', 'rejections' or 'outages', not 'files'",
+        ),
+        ("interval: 0s", "notify.interval: should be longer than 0s"),
+        ("timeout: 0s", "notify.timeout: should be longer than 0s"),
+    ],
+)
+def test_what_cannot_be_told_or_by_nobody_is_refused(wrong, text, problem):
+    """Each with its key, and what would be right."""
+    assert wrong(with_(f"notify: {{{text}}}")) == [problem]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "chat.example.org/s3cret",
+        "file:///s3cret",
+        "http:///s3cret",
+        "https://me:s3cret@chat/x",
+        "https://chat/s3cret and more",
+        "https://chat/s3cret\\n",
+    ],
+)
+def test_a_webhook_that_cannot_be_used_is_refused_without_being_shown(wrong, url):
+    """Only http and https, and no user; a typing mistake in a secret does not make it public."""
+    (problem,) = wrong(with_(f'notify: {{webhook: "{url}"}}'))
+    assert re.match(r"notify\.webhook: should be (a URL|https://SERVER/PATH)", problem)
+    assert "s3cret" not in problem
+
+
+def test_of_a_webhook_only_the_server_is_shown(load):
+    """Whoever prints a configuration does not make its secrets public."""
+    config = load(
+        MINIMAL, PFS_INGESTD__NOTIFY__WEBHOOK="https://chat.example.org:8443/hooks/s3cret?key=s3cret"
+    )
+    assert config.notify.webhook == WebhookUrl("https://chat.example.org:8443/hooks/s3cret?key=s3cret")
+    shown = f"{config} {config!r} {config.model_dump_json()} {config.notify.webhook}"
+    assert ("https://chat.example.org:8443/***" in shown, "s3cret" in shown) == (True, False)
+
+
+def test_a_program_that_is_not_there_is_found_by_checking_but_stops_nobody(tmp_path):
+    """The daemon ingests without it; who checks hears of it."""
+    (tmp_path / "repo").mkdir()
+    (tmp_path / "repo" / "butler.yaml").touch()
+    (tmp_path / "raw").mkdir()
+    dull = tmp_path / "dull"
+    dull.touch()
+    config = tmp_path / "config.yaml"
+    base = "repository: repo\nwatch: {raw: raw}\n"
+    found = []
+    for program in ("missing", "dull"):
+        config.write_text(f"{base}notify: {{command: {program}}}\n")
+        found += check_config(config, {})
+        assert problems(load_config(config, {})) == []
+    assert found == [
+        f"notify.command: no such program: {tmp_path}/missing",
+        f"notify.command: this user may not run {dull}",
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from jsonschema import Draft202012Validator
 from lsst.daf.butler.cli.butler import cli as butler
 
 from pfs_ingestd.adapters.metrics import Collector
@@ -28,7 +29,7 @@ PAGES = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EVENT = re.compile(r"[a-z]+\.[a-z_]+")
-KEY = re.compile(r"`((?:watch|ingest|state|status|log)(?:\.\w+)+)`")
+KEY = re.compile(r"`((?:watch|ingest|state|status|notify|log)(?:\.\w+)+)`")
 FILE_TYPES = {"db", "json", "log", "md", "py", "yaml"}
 
 
@@ -216,6 +217,15 @@ def test_every_key_of_the_status_is_documented():
     documented = quoted(row[0] for row in rows(section(OPERATIONS, "## The status file")))
     assert sorted(documented) == sorted(schema["properties"])
     assert sorted(documented) == sorted(schema["required"])
+
+
+def test_the_notification_that_is_shown_is_one():
+    """The example follows the schema."""
+    ((_, example),) = [
+        each for each in FENCE.findall(section(OPERATIONS, "### What they get")) if each[0] == "json"
+    ]
+    schema = json.loads((SOURCE / "notification.schema.json").read_text())
+    Draft202012Validator(schema).validate(json.loads(example))
 
 
 def test_every_metric_is_documented():

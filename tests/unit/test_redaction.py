@@ -2,7 +2,7 @@
 
 import pytest
 
-from pfs_ingestd.redaction import redacted
+from pfs_ingestd.redaction import origin, redacted
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,17 @@ from pfs_ingestd.redaction import redacted
 def test_a_password_in_a_url_is_replaced(text, shown):
     """Of a URL everything but its password is left as it is."""
     assert redacted(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://chat.example.org/hooks/s3cret", "https://chat.example.org/***"),
+        ("http://127.0.0.1:8080?key=s3cret", "http://127.0.0.1:8080/***"),
+        ("https://s3@cret:s3cret@chat/x", "https://chat/***"),
+        ("https://[::1]:80/s3cret#s3cret", "https://[::1]:80/***"),
+    ],
+)
+def test_of_a_url_that_is_a_secret_only_the_server_is_shown(url, shown):
+    """Neither path nor query, nor user."""
+    assert origin(url) == shown

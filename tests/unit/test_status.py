@@ -14,6 +14,7 @@ from pfs_ingestd.status import (
     LARGEST,
     Condition,
     DiskRoom,
+    HookHealth,
     Phase,
     Process,
     ScanCost,
@@ -69,6 +70,7 @@ def told(before=RUNNING, **changes):
         "oldest_pending": None,
         "throughput": IDLE,
         "disks": (),
+        "hooks": (),
         "last_ingested": None,
         "last_rejected": None,
         "last_changed": None,
@@ -93,6 +95,12 @@ def test_the_status_says_all_there_is():
         disks=(
             DiskRoom(what="repository", folder=Path("/data/butler"), free=10**9, size=10**12),
             DiskRoom(what="inbox", folder=Path("/var/lib"), reason="the disk does not answer"),
+        ),
+        hooks=(
+            HookHealth(hook="command", to="/usr/bin/tell", last_delivered=EARLIER),
+            HookHealth(
+                hook="webhook", to="https://chat/***", failures=3, reason="it answered 500", waiting=9
+            ),
         ),
         counts={State.SEEN: 1, State.READY: 2, State.INGESTED: 30},
         oldest_pending=EARLIER,
@@ -154,6 +162,22 @@ def test_the_status_says_all_there_is():
                 "free_bytes": None,
                 "size_bytes": None,
                 "reason": "the disk does not answer",
+            },
+        },
+        "hooks": {
+            "command": {
+                "to": "/usr/bin/tell",
+                "failures": 0,
+                "reason": "",
+                "waiting": 0,
+                "last_delivered": "2026-11-22T09:55:00.000+00:00",
+            },
+            "webhook": {
+                "to": "https://chat/***",
+                "failures": 3,
+                "reason": "it answered 500",
+                "waiting": 9,
+                "last_delivered": None,
             },
         },
         "last_ingested": {
@@ -256,6 +280,10 @@ def test_a_status_is_small_whatever_its_names_and_errors(letter, roots):
         disks=[
             DiskRoom(what=what, folder=Path(f"/{name}"), reason=letter * 1000)
             for what in ("repository", "inbox", "status")
+        ],
+        hooks=[
+            HookHealth(hook=hook, to=f"/{name}", failures=10**6, reason=letter * 1000, last_delivered=NOW)
+            for hook in ("command", "webhook")
         ],
         last_ingested=bad,
         last_rejected=bad,

@@ -132,6 +132,14 @@ class Collector:
         yield CounterMetricFamily(
             "pfs_ingestd_completed_visits", "Visits of which all that is expected is stored.", figures.visits
         )
+        notifications = CounterMetricFamily(
+            "pfs_ingestd_notifications",
+            "Attempts to deliver a notification.",
+            labels=["hook", "result"],
+        )
+        for labels, number in sorted(figures.notifications.items()):
+            notifications.add_metric(labels, number)
+        yield notifications
         attempts = CounterMetricFamily(
             "pfs_ingestd_attempts", "Attempts that came to an end, by the code of the error.", labels=["code"]
         )

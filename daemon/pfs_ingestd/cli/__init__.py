@@ -27,6 +27,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "replace": ("ingest", "replace"),
     "audit": ("audit", "audit_command"),
     "check-config": ("operator", "check_config_file"),
+    "test-notify": ("notify", "test_notify"),
     "ingest-raws": ("ingest", "ingest_raws"),
     "ingest-pfs-config": ("ingest", "ingest_pfs_config"),
     "simulate": ("night", "simulate"),

@@ -1,10 +1,13 @@
 """Options that several commands share."""
 
+from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import click
 
-__all__ = ["config_option", "instrument_option", "json_option", "transfer_option"]
+__all__ = ["config_option", "instrument_option", "json_option", "schema_option", "transfer_option"]
 
 _TRANSFERS = ["link", "copy", "move", "hardlink", "symlink", "relsymlink", "direct", "auto"]
 
@@ -30,3 +33,29 @@ transfer_option = click.option(
 instrument_option = click.option(
     "--instrument", default="PFS", show_default=True, help="Name of the instrument in the repository."
 )
+
+
+def schema_option(name: str, what: str) -> Callable[[Any], Any]:
+    """Make the option that prints a JSON Schema of ours instead of doing anything.
+
+    Parameters
+    ----------
+    name : `str`
+        Its file in the package.
+    what : `str`
+        What it describes.
+    """
+
+    def show(context: click.Context, _option: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 (click's signature)
+        if wanted and not context.resilient_parsing:
+            click.echo(files("pfs_ingestd").joinpath(name).read_text(encoding="utf-8"), nl=False)
+            context.exit()
+
+    return click.option(
+        "--schema",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=show,
+        help=f"Print the JSON Schema of {what}, and nothing else.",
+    )

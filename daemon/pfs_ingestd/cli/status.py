@@ -3,14 +3,13 @@
 import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pfs_ingestd.adapters.system import SystemClock
-from pfs_ingestd.cli.options import config_option, json_option
+from pfs_ingestd.cli.options import config_option, json_option, schema_option
 from pfs_ingestd.cli.output import exits, print_json, print_rows
 from pfs_ingestd.cli.verdict import Finding, Mark, size_text, span_text, verdict
 from pfs_ingestd.config import load_config
@@ -22,24 +21,10 @@ __all__ = ["status"]
 _COLORS = {Mark.OK: "green", Mark.LOOK: "yellow", Mark.ALARM: "red"}
 
 
-def _print_schema(context: click.Context, _option: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 (click's signature)
-    if wanted and not context.resilient_parsing:
-        schema = files("pfs_ingestd").joinpath("status.schema.json")
-        click.echo(schema.read_text(encoding="utf-8"), nl=False)
-        context.exit()
-
-
 @click.command()
 @config_option
 @json_option
-@click.option(
-    "--schema",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_print_schema,
-    help="Print the JSON Schema of the status file, and nothing else.",
-)
+@schema_option("status.schema.json", "the status file")
 @exits
 def status(config_file: Path, as_json: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
     """Tell how the daemon is, whether that is all right, and what to do if it is not."""
@@ -92,6 +77,9 @@ def _rows(content: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]
     yield from _work(content)
     for what, disk in content["disks"].items():
         yield f"disk of {what}", _disk(disk)
+    for name, hook in content.get("hooks", {}).items():
+        trouble = f", failed {hook['failures']} times in a row: {hook['reason']}" if hook["failures"] else ""
+        yield f"notify {name}", f"{hook['to']}, last delivered {ago(hook['last_delivered'])}{trouble}"
     for key in ("last_ingested", "last_rejected", "last_changed"):
         if file := content[key]:
             reason = file["changed"] or (f"[{file['code']}] {file['error']}" if file["error"] else "")

@@ -122,6 +122,12 @@ def _worries(status: Mapping[str, Any], config: str) -> Iterator[Finding]:
         elif disk["size_bytes"] and disk["free_bytes"] < LITTLE_ROOM * disk["size_bytes"]:
             text = f"the disk of the {what} is nearly full: {size_text(disk['free_bytes'])} left"
             yield Finding(Mark.LOOK, text, f"make room: df {disk['folder']}")
+    # A daemon that was started before the last upgrade does not tell of them.
+    for name, hook in status.get("hooks", {}).items():
+        if hook["failures"]:
+            text = f"{hook['waiting']:,} notices cannot be delivered to {hook['to']}: {hook['reason']}"
+            advice = f"ingestion goes on; mend notify.{name}, then pfs-ingestd test-notify -c {config}"
+            yield Finding(Mark.LOOK, text, advice)
     pending = status["pending"]
     if (pending["oldest_age_seconds"] or 0) > LONG_WAIT.total_seconds():
         waiting = span_text(timedelta(seconds=pending["oldest_age_seconds"]))

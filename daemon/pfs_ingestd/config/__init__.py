@@ -6,10 +6,12 @@ from pfs_ingestd.config.model import (
     DatabaseUrl,
     IngestConfig,
     LogConfig,
+    NotifyConfig,
     RunsConfig,
     StateConfig,
     StatusConfig,
     WatchConfig,
+    WebhookUrl,
 )
 from pfs_ingestd.config.rules import Problem, conflicts, problems, written_files
 
@@ -19,11 +21,13 @@ __all__ = [
     "DatabaseUrl",
     "IngestConfig",
     "LogConfig",
+    "NotifyConfig",
     "Problem",
     "RunsConfig",
     "StateConfig",
     "StatusConfig",
     "WatchConfig",
+    "WebhookUrl",
     "check_config",
     "conflicts",
     "keys",

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pfs_ingestd.config.model import Config
-from pfs_ingestd.config.rules import Problem, conflicts, problems
+from pfs_ingestd.config.rules import Problem, conflicts, problems, worries
 from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.redaction import redacted
 
@@ -79,7 +79,7 @@ def check_config(path: Path, environ: Mapping[str, str]) -> Sequence[str]:
     """
     config, found = _examine(path, environ)
     if config is not None:
-        found += _unreported(problems(config), found)
+        found += _unreported([*problems(config), *worries(config)], found)
     return [redacted(str(problem)) for problem in found]
 
 

@@ -20,20 +20,23 @@ from pydantic import (
 )
 
 from pfs_ingestd.config.units import Duration, PositiveDuration, Size
-from pfs_ingestd.redaction import redacted
+from pfs_ingestd.redaction import origin, redacted
 
 __all__ = [
     "Config",
     "DatabaseUrl",
     "IngestConfig",
     "LogConfig",
+    "NotifyConfig",
     "RunsConfig",
     "StateConfig",
     "StatusConfig",
     "WatchConfig",
+    "WebhookUrl",
 ]
 
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")
+_WEBHOOK = re.compile(r"https?://[\x21-\x7e]+")
 _COPIES = frozenset({"auto", "copy", "move"})
 _COPIED_AT_ONCE = 10**9
 
@@ -62,6 +65,25 @@ class DatabaseUrl:
         if not self.url.startswith("sqlite"):
             return None
         return Path(self.url.partition(":///")[2].partition("?")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookUrl:
+    """Where notifications are posted. Its text never shows more than the server.
+
+    Parameters
+    ----------
+    url : `str`
+        The whole URL, for the one who posts.
+    """
+
+    url: str
+
+    def __str__(self) -> str:
+        return origin(self.url)
+
+    def __repr__(self) -> str:
+        return f"WebhookUrl({origin(self.url)!r})"
 
 
 def _folder(info: ValidationInfo) -> Path:
@@ -109,10 +131,38 @@ def _sqlite(scheme: str, path: Path, parameters: str = "") -> DatabaseUrl:
     return DatabaseUrl(f"{scheme}:///{path}{parameters}")
 
 
+def _webhook(value: object) -> WebhookUrl | None:
+    if value is None or isinstance(value, WebhookUrl):
+        return value
+    # What is wrong is not repeated: it may be a secret.
+    if not isinstance(value, str) or not _WEBHOOK.fullmatch(value):
+        raise ValueError("should be a URL that begins with http:// or https:// and holds no spaces")
+    parts = urlsplit(value)
+    if parts.username is not None or not parts.hostname:
+        raise ValueError("should be https://SERVER/PATH, without a user or a password before the server")
+    return WebhookUrl(value)
+
+
+def _command(value: object, info: ValidationInfo) -> tuple[str, ...]:
+    words = () if value is None else (value,) if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise ValueError("should be a list of words, such as [/usr/local/bin/tell, --loudly]")
+    if not words:
+        return ()
+    program, *arguments = words
+    if isinstance(value, str) and len(value.split()) > 1:
+        raise ValueError("should be a list of words: no shell reads it")
+    return (str(_local_path(program, info)), *arguments)
+
+
 def _one_or_more(value: object) -> object:
     if value is None:
         return ()
     return value if isinstance(value, list | tuple) else [value]
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _word(value: object) -> object:
@@ -204,6 +254,20 @@ class StatusConfig(_Section):
     board: LocalPath | None = None
 
 
+class NotifyConfig(_Section):
+    """Who is told at once of what happens; nobody by default."""
+
+    command: Annotated[tuple[str, ...], BeforeValidator(_command)] = ()
+    webhook: Annotated[WebhookUrl | None, BeforeValidator(_webhook), PlainSerializer(_text_or_none)] = None
+    kinds: Annotated[
+        tuple[Literal["visits", "rejections", "outages"], ...], BeforeValidator(_one_or_more)
+    ] = ("visits", "rejections", "outages")
+    # In a night of exposures as short as they come, 40 s, no more visits become complete in that time than
+    # are told one by one.
+    interval: PositiveDuration = timedelta(minutes=5)
+    timeout: PositiveDuration = timedelta(seconds=10)
+
+
 class LogConfig(_Section):
     """What is logged, how and where; `None` for standard output."""
 
@@ -221,6 +285,7 @@ class Config(_Section):
     ingest: IngestConfig = _SECTION
     state: StateConfig = _SECTION
     status: StatusConfig = _SECTION
+    notify: NotifyConfig = _SECTION
     log: LogConfig = _SECTION
 
     @property

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pfs_ingestd.config.model import Config
 from pfs_ingestd.config.units import seconds_text
 
-__all__ = ["Problem", "conflicts", "problems", "written_files"]
+__all__ = ["Problem", "conflicts", "problems", "worries", "written_files"]
 
 
 class Problem(NamedTuple):
@@ -47,6 +47,11 @@ def conflicts(config: Config) -> Sequence[Problem]:
 def problems(config: Config) -> Sequence[Problem]:
     """Find what is missing, or forbidden to this user, on the disk."""
     return [*_folder_problems(config), *_repository_problems(config), *_file_problems(config)]
+
+
+def worries(config: Config) -> Sequence[Problem]:
+    """Find what is not as it should be on the disk, but does not keep the daemon from its work."""
+    return list(_hook_worries(config))
 
 
 def written_files(config: Config) -> Mapping[str, Path]:
@@ -160,6 +165,16 @@ def _file_problems(config: Config) -> Iterator[Problem]:
             yield Problem(key, reason)
         elif file.exists() and not os.access(file, os.W_OK):
             yield Problem(key, f"this user may not write to {file}")
+
+
+def _hook_worries(config: Config) -> Iterator[Problem]:
+    if not config.notify.command:
+        return
+    program = Path(config.notify.command[0])
+    if not program.is_file():
+        yield Problem("notify.command", f"no such program: {program}")
+    elif not os.access(program, os.X_OK):
+        yield Problem("notify.command", f"this user may not run {program}")
 
 
 def _unusable(folder: Path, rights: int) -> str | None:

@@ -72,7 +72,8 @@ def install(
     Fatal
         If the configuration is not one for a service, or something cannot be written.
     """
-    needed = {config_file, program.command, *program.folders}
+    hooks = [Path(word) for word in config.notify.command[:1]]
+    needed = {config_file, program.command, *program.folders, *hooks}
     installation = Installation(
         program=program.command,
         config_file=config_file,
