@@ -414,7 +414,7 @@ class SqlInbox:
 
     def of_dataset(self, dataset_id: str) -> Sequence[FileRecord]:
         """Get the records of one dataset. All files are gone through: it is not for the daemon."""
-        return [each for each, _ in self._records(_RECORDS.where(FILE.c.dataset_id == dataset_id))]
+        return [each for each, _ in self._records(RECORDS.where(FILE.c.dataset_id == dataset_id))]
 
     def visits(self, after: int, limit: int) -> Sequence[int]:
         """Get the lowest visits above one of which there are records, ascending."""
