@@ -17,6 +17,8 @@ __all__ = ["Change", "Journal"]
 
 Change = tuple[FileRecord, FileRecord]
 
+_MILLISECOND = timedelta(milliseconds=1)
+
 _EVENTS: Mapping[State, tuple[int, str]] = {
     State.SEEN: (logging.DEBUG, "file.seen"),
     State.READY: (logging.DEBUG, "file.completed"),
@@ -80,7 +82,7 @@ class Journal:
         self.changes += len(records)
         for record in records:
             self._remember(None, record)
-            _tell(None, record)
+        _tell((None, record) for record in records)
 
     def move(self, changes: Iterable[Change]) -> Sequence[FileRecord]:
         """Replace records by their successors, and return those successors that took effect.
@@ -100,7 +102,7 @@ class Journal:
         self.changes += len(effective)
         for old, new in effective:
             self._remember(old, new)
-            _tell(old, new)
+        _tell(effective)
         return [new for _, new in effective]
 
     def recover(self, now: datetime) -> int:
@@ -163,21 +165,15 @@ class Journal:
         return True
 
 
-def _tell(old: FileRecord | None, new: FileRecord) -> None:
-    level, event = _event(old, new)
-    if level < logging.INFO and not _log.is_enabled_for(level):
-        return
-    reason: dict[str, object] = {"code": new.code, "error": new.error} if new.error else {}
-    if new.dataset_id:
-        reason["dataset_id"] = new.dataset_id
-    if new.changed:
-        reason["changed"] = new.changed
-    if new.not_before and new.state in {State.READY, State.WAITING}:
-        reason["until"] = new.not_before.isoformat()
-    since = old.updated if old and new.state is not State.INGESTED else new.steady_since
-    _log.log(
-        level, event, ms=round((new.updated - since) / timedelta(milliseconds=1)), **reason, **_facts(new)
-    )
+def _tell(changes: Iterable[tuple[FileRecord | None, FileRecord]]) -> None:
+    """Write a line for each change; `None` stands for a file that was not known."""
+    log = _log.bind()  # once: there are thousands of lines
+    for old, new in changes:
+        level, event = _event(old, new)
+        if level >= logging.INFO or log.is_enabled_for(level):
+            since = old.updated if old and new.state is not State.INGESTED else new.steady_since
+            ms = round((new.updated - since) / _MILLISECOND)
+            log.log(level, event, ms=ms, **_reason(new), **_facts(new))
 
 
 def _event(old: FileRecord | None, new: FileRecord) -> tuple[int, str]:
@@ -190,6 +186,19 @@ def _event(old: FileRecord | None, new: FileRecord) -> tuple[int, str]:
     if new.state is State.SEEN and new.error:
         return (logging.WARNING if new.code != old.code else logging.DEBUG), "file.unfinished"
     return _EVENTS[new.state]
+
+
+def _reason(record: FileRecord) -> dict[str, object]:
+    reason: dict[str, object] = {}
+    if record.error:
+        reason |= {"code": None if record.code is None else str(record.code), "error": record.error}
+    if record.dataset_id:
+        reason["dataset_id"] = record.dataset_id
+    if record.changed:
+        reason["changed"] = record.changed
+    if record.not_before and record.state in {State.READY, State.WAITING}:
+        reason["until"] = record.not_before.isoformat()
+    return reason
 
 
 def _facts(record: FileRecord) -> dict[str, object]:

@@ -87,9 +87,9 @@ def events_of(tree):
     events = defaultdict(set)
     passed_on = set()
     for node in ast.walk(tree):
-        if is_log_call(node) and is_event(node.args[0]):
+        if is_log_call(node) and node.args and is_event(node.args[0]):
             events[node.args[0].value].add(node.func.attr.replace("exception", "error"))
-        elif is_log_call(node) and node.func.attr not in {"log", "is_enabled_for"}:
+        elif is_log_call(node) and node.func.attr not in {"bind", "is_enabled_for", "log"}:
             passed_on.add(node.func.attr)
         elif isinstance(node, ast.Tuple) and len(node.elts) == 2 and is_event(node.elts[1]):
             events[node.elts[1].value] |= levels(node.elts[0])

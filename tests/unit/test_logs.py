@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.logs import configure_logs
 from pfs_ingestd.logs.folding import Folding, on_timer
+from pfs_ingestd.logs.rendering import json_line
 from pfs_ingestd.records import State
 
 
@@ -148,6 +149,27 @@ def test_any_file_name_gives_one_line(name, text):
     assert (
         f"{event['path']}{event['text']}".encode()
     )  # no half of a surrogate pair, which strict readers refuse
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    facts=st.dictionaries(
+        st.sampled_from(["path", "error", "visit", "exc_info"]),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text(st.characters() | st.sampled_from(":/@\\ud"), max_size=20)
+        | st.sampled_from(["x://me:s3cret@db", "\udc80", "\\ud800", "x" * 10_001]),
+    )
+)
+def test_what_is_written_without_a_closer_look_needed_none(facts):
+    """A line is the same whether its values were few and simple enough to be written as they are or not."""
+    event = {"timestamp": "now", "level": "info", "event": "all.told"} | facts
+    # An Enum beside them makes a closer look necessary.
+    told = json.loads(json_line(event | {"state": State.SEEN}))
+    assert told.pop("state") == "seen"
+    assert json.loads(json_line(event)) == told
 
 
 def test_a_value_that_contains_itself_is_written():

@@ -14,7 +14,7 @@ _CLOSED = -1
 _log = structlog.get_logger()
 
 
-class LogFile(logging.Handler):
+class LogFile:
     """Appends each line at once, and opens the file anew when it was renamed or removed.
 
     A line that cannot be written is dropped and counted; standard error is told once, and the log when it
@@ -32,23 +32,18 @@ class LogFile(logging.Handler):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
         self._path = path
-        self._file = self._opened()
-        self._in_line = False
+        self._file = _CLOSED
+        self._take(self._opened())
         self._complained = False
         self._lost = 0
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def write(self, line: str) -> None:
         """Write one line, or count it as lost."""
-        try:
-            line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
-        except Exception:  # noqa: BLE001 (a line that cannot be made costs nothing but itself)
-            self.handleError(record)
-            return
+        data = f"{line}\n".encode("utf-8", "backslashreplace")
         # Where no new file can be had, the one that was renamed is better than nothing.
         followed = self._tried(self._follow)
-        written = self._tried(lambda: self._append(line))
+        written = self._tried(self._append, data)
         self._lost += not written
         if followed and written and self._complained:
             self._recover()
@@ -58,7 +53,6 @@ class LogFile(logging.Handler):
         file, self._file = self._file, _CLOSED
         if file != _CLOSED:
             os.close(file)
-        super().close()
 
     def _opened(self) -> int:
         # The umask decides who may read it.
@@ -66,15 +60,19 @@ class LogFile(logging.Handler):
 
     def _follow(self) -> None:
         """Open the file that has the name now, if it is another than ours."""
-        ours = os.fstat(self._file)
         try:
-            if os.path.samestat(ours, self._path.stat()):
+            # As long as ours is open, no other has its number.
+            if _identity(self._path.stat()) == self._ours:
                 return
         except FileNotFoundError:
             pass  # it was renamed, and there is no other yet
         file = self._opened()
         os.close(self._file)
+        self._take(file)
+
+    def _take(self, file: int) -> None:
         self._file = file
+        self._ours = _identity(os.fstat(file))
         self._in_line = False
 
     def _append(self, line: bytes) -> None:
@@ -84,10 +82,10 @@ class LogFile(logging.Handler):
             line = line[os.write(self._file, line) :]
             self._in_line = bool(line)
 
-    def _tried(self, step: Callable[[], None]) -> bool:
+    def _tried(self, step: Callable[..., None], *arguments: bytes) -> bool:
         """Do something, say whether it went well, and where it does not, say once why."""
         try:
-            step()
+            step(*arguments)
         except OSError as error:
             if not self._complained:
                 self._complained = True
@@ -99,6 +97,10 @@ class LogFile(logging.Handler):
         lost, self._lost = self._lost, 0
         self._complained = False
         _log.warning("log.resumed", lost=lost)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _tell_stderr(text: str) -> None:

@@ -3,14 +3,14 @@
 import atexit
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
 import structlog
 
-__all__ = ["FIRST", "SPAN", "Folding", "on_timer"]
+__all__ = ["FIRST", "SPAN", "Folding", "Kind", "kind_of_event", "kind_of_record", "on_timer"]
 
 FIRST = 3
 """How many lines of a kind pass before the others are only counted."""
@@ -20,8 +20,9 @@ SPAN = 60.0
 
 _MOST_KINDS = 500
 _LONGEST_NAME = 200
+_NEVER_FOLDED = frozenset({"debug", "info"})
 
-_Kind: TypeAlias = tuple[str, str | None]
+Kind: TypeAlias = tuple[str, str | None]
 _Later: TypeAlias = Callable[[float, Callable[[], None]], None]
 
 _log = structlog.get_logger()
@@ -43,7 +44,7 @@ def on_timer(seconds: float, call: Callable[[], None]) -> None:
     timer.start()
 
 
-class Folding(logging.Filter):
+class Folding:
     """Holds warnings and errors back that say what was said a moment ago, and tells how many they were.
 
     Of our own events those are the same that have the same name and code, of libraries those that come from
@@ -57,25 +58,21 @@ class Folding(logging.Filter):
     """
 
     def __init__(self, later: _Later = on_timer) -> None:
-        super().__init__()
         self._later = later
         self._lock = threading.Lock()  # lines come from the pools of threads, too
-        self._bursts: dict[_Kind, _Burst] = {}
+        self._bursts: dict[Kind, _Burst] = {}
         atexit.register(self.close)
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether a line passes."""
-        kind = _kind(record)
-        if kind is None:
-            return True
+    def passes(self, kind: Kind, now: float) -> bool:
+        """Say whether another line of a kind passes at a time, in seconds since 1970."""
         with self._lock:
-            burst = self._burst(kind, record.created)
+            burst = self._burst(kind, now)
             if burst.passed < FIRST:
                 burst.passed += 1
                 return True
             burst.held += 1
             if burst.held == 1:
-                self._later(max(burst.begun + SPAN - record.created, 0.0), partial(self._end, kind))
+                self._later(max(burst.begun + SPAN - now, 0.0), partial(self._end, kind))
             return False
 
     def close(self) -> None:
@@ -84,7 +81,7 @@ class Folding(logging.Filter):
         for kind in list(self._bursts):
             self._end(kind)
 
-    def _burst(self, kind: _Kind, now: float) -> _Burst:
+    def _burst(self, kind: Kind, now: float) -> _Burst:
         if len(self._bursts) > _MOST_KINDS:
             self._bursts = {key: each for key, each in self._bursts.items() if not _is_over(each, now)}
         burst = self._bursts.get(kind)
@@ -92,7 +89,7 @@ class Folding(logging.Filter):
             burst = self._bursts[kind] = _Burst(now)
         return burst
 
-    def _end(self, kind: _Kind) -> None:
+    def _end(self, kind: Kind) -> None:
         with self._lock:
             burst = self._bursts.pop(kind, None)
         if burst and burst.held:
@@ -105,14 +102,20 @@ def _is_over(burst: _Burst, now: float) -> bool:
     return not burst.held and not 0 <= now - burst.begun < SPAN
 
 
-def _kind(record: logging.LogRecord) -> _Kind | None:
-    """Tell what a line is the same as; `None` if it has to pass."""
+def kind_of_event(event: Mapping[str, object]) -> Kind | None:
+    """Tell what an event of ours is the same as; `None` if it has to pass."""
+    if event["level"] in _NEVER_FOLDED:
+        return None
+    name, code = str(event["event"]), event.get("code")
+    if name.startswith(("file.", "lines.", "log.")):
+        return None
+    return name, None if code is None else str(code)
+
+
+def kind_of_record(record: logging.LogRecord) -> Kind | None:
+    """Tell what a line of a library is the same as; `None` if it has to pass."""
     if record.levelno < logging.WARNING:
         return None
-    if isinstance(record.msg, dict):
-        event, code = str(record.msg.get("event")), record.msg.get("code")
-        passes = event.startswith(("file.", "lines.", "log."))
-        return None if passes else (event, None if code is None else str(code))
     if record.name.startswith("py."):  # Python's own warnings
         # File, line and category: watchdog 7.1 puts its whole table of watches into the text whenever a
         # folder appears while it is being listed, megabytes in a minute.

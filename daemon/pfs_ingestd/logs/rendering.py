@@ -1,75 +1,64 @@
 """Events as text: JSON for machines, columns for a terminal."""
 
-import logging
+import json
 import math
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date, timedelta
 from enum import Enum
-from typing import Any
+from types import NoneType
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
 
 from pfs_ingestd.redaction import redacted
 
-__all__ = ["console_renderer", "json_renderer"]
+__all__ = ["Renderer", "console_renderer", "json_line"]
 
 _LONGEST_TEXT = 10_000
 """Characters kept of one value; a library has been seen to log megabytes at once."""
 
 _DEEPEST = 5
+
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Characters that steer a terminal; tab and line feed are left to tracebacks."""
 
 
-def json_renderer() -> logging.Formatter:
-    """Make what writes an event as a JSON object on one line, in ASCII."""
-    return _formatter([_in_reading_order, structlog.processors.JSONRenderer(allow_nan=False)])
+Renderer: TypeAlias = Callable[[Mapping[str, object]], str]
+"""Makes a line of an event."""
+
+_SIMPLE = frozenset({str, int, float, bool, NoneType})
+_encoded = json.JSONEncoder(allow_nan=False).encode
+_with_traceback = structlog.processors.ExceptionRenderer()
 
 
-def console_renderer(*, colors: bool) -> logging.Formatter:
+def json_line(event: Mapping[str, object]) -> str:
+    """Write an event as a JSON object on one line, in ASCII, keys in the order of the event."""
+    # Nearly all are a few short texts and numbers, and written as they are. The others give themselves away:
+    # by the colon of a URL, which may have a password, and by the escape of half a character, which stands
+    # for what is no text in the name of a file.
+    if _SIMPLE.issuperset(map(type, event.values())) and "exc_info" not in event:
+        with suppress(ValueError):  # a number that is none
+            line = _encoded(event)
+            if len(line) <= _LONGEST_TEXT and ":/" not in line and "\\ud" not in line:
+                return line
+    return _encoded(_in_plain_values(event))
+
+
+def console_renderer(*, colors: bool) -> Renderer:
     """Make what writes an event in columns, for people."""
-    return _formatter(
-        [
-            _without_control_characters,
-            structlog.dev.ConsoleRenderer(
-                colors=colors, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
-            ),
-        ]
+    columns = structlog.dev.ConsoleRenderer(
+        colors=colors, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
     )
+    return lambda event: columns(None, "", _without_control_characters(_in_plain_values(event)))
 
 
-def _formatter(renderers: Collection[Processor]) -> logging.Formatter:
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[
-            structlog.stdlib.add_log_level,
-            structlog.stdlib.add_logger_name,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _trimmed,
-        ],
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
-            _in_plain_values,
-            *renderers,
-        ],
-    )
-
-
-def _trimmed(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    # Python's own warnings end with a line feed.
-    return {**event, "event": event["event"].strip()}
-
-
-def _in_plain_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    # Nearly all are plain text: to find that out by the patterns of _plain takes several times as long.
-    return {
-        str(key): _clean(value) if type(value) is str else _plain(value, _DEEPEST)
-        for key, value in event.items()
-    }
+def _in_plain_values(event: Mapping[str, object]) -> dict[str, Any]:
+    told = _with_traceback(None, "", dict(event))
+    return {str(key): _plain(value, _DEEPEST) for key, value in told.items()}
 
 
 def _plain(value: Any, depth: int) -> Any:
@@ -119,12 +108,7 @@ def _bounded(text: str) -> str:
     return f"{text[:half]} [{len(text) - 2 * half} characters left out] {text[-half:]}"
 
 
-def _in_reading_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    first = {key: event[key] for key in ("timestamp", "level", "event") if key in event}
-    return {**first, **event}
-
-
-def _without_control_characters(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _without_control_characters(event: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _harmless(value, in_line=key != "exception") for key, value in event.items()}
 
 

@@ -8,8 +8,8 @@ import structlog
 
 from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.logs.file import LogFile
-from pfs_ingestd.logs.folding import Folding
-from pfs_ingestd.logs.rendering import console_renderer, json_renderer
+from pfs_ingestd.logs.output import Output, Voice, in_reading_order
+from pfs_ingestd.logs.rendering import console_renderer, json_line
 
 __all__ = ["configure_logs"]
 
@@ -46,30 +46,36 @@ def configure_logs(
     """
     on_terminal = file is None and stream.isatty()
     as_console = format == "console" or (format == "auto" and on_terminal)
-    handler = _handler(file, stream)
-    handler.set_name(_NAME)
-    handler.setFormatter(console_renderer(colors=on_terminal) if as_console else json_renderer())
-    handler.addFilter(Folding())
-    _install(handler)
+    render = console_renderer(colors=on_terminal) if as_console else json_line
+    output = Output(_Stream(stream) if file is None else _log_file(file), render)
+    output.set_name(_NAME)
+    _install(output)
     ours = _LEVELS[level]
-    logging.getLogger(_NAME).setLevel(ours)
     logging.getLogger().setLevel(logging.INFO if ours == logging.DEBUG else max(ours, logging.WARNING))
     logging.captureWarnings(capture=True)
     structlog.configure(
-        processors=[
-            structlog.stdlib.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=lambda *_: logging.getLogger(_NAME),
+        processors=[in_reading_order],
+        logger_factory=lambda *_: Voice(output),
         wrapper_class=structlog.make_filtering_bound_logger(ours),
         cache_logger_on_first_use=False,
     )
 
 
-def _handler(file: Path | None, stream: TextIO) -> logging.Handler:
-    if file is None:
-        return logging.StreamHandler(stream)
+class _Stream:
+    """Somebody else's stream, which is left open."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> None:
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        pass
+
+
+def _log_file(file: Path) -> LogFile:
     try:
         return LogFile(file)
     except OSError as error:
@@ -80,12 +86,10 @@ def _handler(file: Path | None, stream: TextIO) -> logging.Handler:
         ) from error
 
 
-def _install(handler: logging.Handler) -> None:
-    """Put our handler in the place of the one that an earlier call has put there."""
+def _install(output: Output) -> None:
+    """Put our output in the place of the one that an earlier call has put there."""
     root = logging.getLogger()
-    for earlier in [one for one in root.handlers if one.get_name() == _NAME and one is not handler]:
-        for folding in [each for each in earlier.filters if isinstance(each, Folding)]:
-            folding.close()
+    for earlier in [one for one in root.handlers if one.get_name() == _NAME and one is not output]:
         root.removeHandler(earlier)
         earlier.close()
-    root.addHandler(handler)
+    root.addHandler(output)
