@@ -742,7 +742,7 @@ class FakeRepository:
         if dataset.seen and not _shows(dataset.seen, file):
             raise TryLater(Code.RACE, f"{path} changed while it was being stored")
         if dataset.copy:
-            file = self._folder.files.get(dataset.copy)
+            file = self._folder.files.get(Path(dataset.copy))
         if file is None:
             raise TryLater(Code.STORE_FAILED, f"the copy {dataset.copy} is gone")
         data_id = _data_id(header)
@@ -802,7 +802,7 @@ class FakeCopier:
         copies = [] if self.held else [self._copy(sighting) for sighting in self.under_way]
         if not self.held:
             self.under_way.clear()
-        self._lent = [copy.path for copy in copies if copy.path]
+        self._lent = [Path(copy.where) for copy in copies if copy.where]
         try:
             yield copies
         finally:
@@ -827,7 +827,7 @@ class FakeCopier:
             return Copy(source, error=TryLater(Code.RACE, f"{source} changed while it was being stored"))
         copy = Path(f"/staging/{next(self._numbers)}")
         self._folder.files[copy] = file
-        return Copy(source, copy)
+        return Copy(source, str(copy))
 
 
 class FakeWatcher:

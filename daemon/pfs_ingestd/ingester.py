@@ -19,7 +19,7 @@ class ReadFile(NamedTuple):
 
     sighting: Sighting
     header: Header
-    copy: Path | None = None
+    copy: str | None = None
 
 
 class ToCopy(NamedTuple):

@@ -192,7 +192,7 @@ class Intake:
                 some = [each for each in ended if isinstance(each[2].error, Outage) is failed]
                 self._store(
                     [record for record, _, _ in some],
-                    {copy.source: copy.error or file._replace(copy=copy.path) for _, file, copy in some},
+                    {copy.source: copy.error or file._replace(copy=copy.where) for _, file, copy in some},
                 )
 
     def _claim(self, ready: Sequence[FileRecord], read: Mapping[Path, ReadFile]) -> None:

@@ -218,14 +218,14 @@ class Dataset:
         What it says.
     seen : `~pfs_ingestd.records.Sighting` or `None`
         The file as it was when it said so; no other in its place is stored. `None` takes what is there.
-    copy : `~pathlib.Path` or `None`
-        A copy of it, or another name for it, that a `Copier` made to be moved into the repository.
+    copy : `str` or `None`
+        URI of a copy of it, or of another name for it, that a `Copier` made for the repository to take.
     """
 
     path: Path
     header: Header
     seen: Sighting | None = None
-    copy: Path | None = None
+    copy: str | None = None
 
 
 class Stored(StrEnum):
@@ -249,7 +249,8 @@ class Outcome:
     dataset_id : `str`
         UUID of the dataset under this data ID.
     where : `str`
-        URI of the stored artifact; of one that is to be copied, the folder on whose disk the copy has to be.
+        URI of the stored artifact; of one that is to be copied, the folder on whose disk, or in whose store,
+        the copy has to be.
     """
 
     result: Stored
@@ -353,14 +354,14 @@ class Copy:
     ----------
     source : `~pathlib.Path`
         The file.
-    path : `~pathlib.Path` or `None`
-        The copy: durable, and of the very file that was to be copied.
+    where : `str` or `None`
+        URI of the copy: durable, and of the very file that was to be copied.
     error : `~pfs_ingestd.errors.IngestdError` or `None`
         Why there is none; the reasons are those of `Repository.ingest`.
     """
 
     source: Path
-    path: Path | None = None
+    where: str | None = None
     error: IngestdError | None = None
 
 
@@ -371,7 +372,7 @@ class Copier(Protocol):
         """Tell up to what size, in bytes, a file would not have to wait for many others; `None`: any."""
 
     def begin(self, sighting: Sighting, where: str, *, live: bool) -> None:
-        """Copy a file to a disk, one that arrived just now before all others.
+        """Copy a file to a disk or store, one that arrived just now before all others.
 
         Parameters
         ----------

@@ -10,8 +10,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import pytest
+from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository import DatastoreCopier, copier, copying
+from pfs_ingestd.adapters.repository import DatastoreCopier, copier, copying, staging
 from pfs_ingestd.errors import Code, Outage, TryLater
 from pfs_ingestd.ports import Copied, Copy
 from pfs_ingestd.records import FileName, Kind, Sighting
@@ -77,6 +78,10 @@ def bench(tmp_path):
     bench.copier.cancel()
 
 
+def place_of(copy):
+    return copy.where and Path(ResourcePath(copy.where).ospath)
+
+
 @contextmanager
 def stopped(monkeypatch, sighting):
     """Let the copying of one file stop before its first byte, as long as this lasts."""
@@ -89,7 +94,7 @@ def stopped(monkeypatch, sighting):
             assert go_on.wait(LONG)
         copy_file(source, target, **options)
 
-    monkeypatch.setattr(copier, "copy_file", wait)
+    monkeypatch.setattr(staging, "copy_file", wait)
     yield reached
     go_on.set()
 
@@ -102,11 +107,11 @@ def test_a_copy_has_the_content_and_the_mode_of_its_file(bench):
     bench.wait()
     with bench.copier.finished() as copies:
         (copy,) = copies
-        assert copy == Copy(sighting.path, copy.path)
-        assert copy.path.read_bytes() == sighting.path.read_bytes()
-        assert copy.path.stat().st_mode == sighting.path.stat().st_mode
-        assert copy.path.name.endswith(".fits.gz")
-        assert copy.path.parent.parent == bench.store
+        assert copy == Copy(sighting.path, copy.where)
+        assert place_of(copy).read_bytes() == sighting.path.read_bytes()
+        assert place_of(copy).stat().st_mode == sighting.path.stat().st_mode
+        assert place_of(copy).name.endswith(".fits.gz")
+        assert place_of(copy).parent.parent == bench.store
 
     assert list(bench.store.iterdir()) == []
     with bench.copier.finished() as copies:
@@ -126,7 +131,7 @@ def test_a_copy_is_durable_before_it_is_told_of(bench, monkeypatch):
     bench.begin(bench.file())
     bench.wait()
     with bench.copier.finished() as (copy,):
-        assert flushed == [(copy.path.stat().st_ino, True)]
+        assert flushed == [(place_of(copy).stat().st_ino, True)]
 
 
 def test_what_was_moved_away_is_not_missed(bench):
@@ -134,7 +139,7 @@ def test_what_was_moved_away_is_not_missed(bench):
     bench.begin(bench.file())
     bench.wait()
     with bench.copier.finished() as (copy,):
-        copy.path.rename(bench.store / "artifact.fits")
+        place_of(copy).rename(bench.store / "artifact.fits")
 
     assert [path.name for path in bench.store.iterdir()] == ["artifact.fits"]
 
@@ -270,7 +275,7 @@ def test_of_a_file_that_is_meddled_with_there_is_no_copy(bench, monkeypatch, med
     with bench.copier.finished() as (copy,):
         # What was opened is copied, whatever becomes of its name: the repository compares that.
         whole = bool(chunk) and meddle in {exchange, os.unlink}
-        assert (copy.source, copy.path is not None) == (sighting.path, whole)
+        assert (copy.source, copy.where is not None) == (sighting.path, whole)
         if meddle in {rewrite, truncate} or (meddle is exchange and not chunk):
             assert (copy.error.code, type(copy.error)) == (Code.RACE, TryLater)
     assert list(bench.store.iterdir()) == []
@@ -312,7 +317,7 @@ def test_an_error_that_nobody_foresaw_reaches_the_loop(bench, monkeypatch):
     def fail(*_args, **_kwargs):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(copier, "copy_file", fail)
+    monkeypatch.setattr(staging, "copy_file", fail)
     bench.begin(bench.file())
     bench.wait()
     with pytest.raises(RuntimeError, match="a bug"), bench.copier.finished():
@@ -324,7 +329,7 @@ def test_an_error_that_nobody_foresaw_reaches_the_loop(bench, monkeypatch):
 def test_a_copy_is_compared_where_its_file_will_be_removed(bench, monkeypatch, content):
     """Bytes that the disk has garbled cost no source: a copy that differs is none."""
     bench.copier = bench.new(move=True)
-    monkeypatch.setattr(copier, "link_file", lambda *_: False)
+    monkeypatch.setattr(staging, "link_file", lambda *_: False)
     fsync = os.fsync
 
     def garble(descriptor):
@@ -336,7 +341,7 @@ def test_a_copy_is_compared_where_its_file_will_be_removed(bench, monkeypatch, c
     bench.wait()
     with bench.copier.finished() as (copy,):
         same = content == sighting.path.read_bytes()
-        assert (copy.path is not None, copy.error is None) == (same, same)
+        assert (copy.where is not None, copy.error is None) == (same, same)
 
 
 @pytest.mark.parametrize(
@@ -362,12 +367,12 @@ def test_files_that_the_kernel_does_not_copy_are_copied_all_the_same(tmp_path, m
 def test_what_can_be_linked_is_not_copied_where_its_file_will_be_removed(bench, monkeypatch):
     """A second name is as good as a copy then; the contents have to be on the disk all the same."""
     flushed = []
-    monkeypatch.setattr(copier, "flush", lambda path: flushed.append(path.stat().st_ino))
+    monkeypatch.setattr(staging, "flush", lambda path: flushed.append(path.stat().st_ino))
     bench.copier = bench.new(move=True)
     bench.begin(sighting := bench.file())
     bench.wait()
     with bench.copier.finished() as (copy,):
-        assert copy.path.samefile(sighting.path)
+        assert place_of(copy).samefile(sighting.path)
         assert flushed == [sighting.inode]
     assert sighting.path.exists()
 
@@ -380,7 +385,7 @@ def test_another_file_that_was_linked_is_no_copy(bench):
     bench.begin(sighting)
     bench.wait()
     with bench.copier.finished() as (copy,):
-        assert (copy.path, copy.error.code) == (None, Code.RACE)
+        assert (place_of(copy), copy.error.code) == (None, Code.RACE)
 
 
 def test_a_file_that_ends_too_early_is_no_copy(bench, monkeypatch):
@@ -390,7 +395,7 @@ def test_a_file_that_ends_too_early_is_no_copy(bench, monkeypatch):
     bench.begin(bench.file())
     bench.wait()
     with bench.copier.finished() as (copy,):
-        assert (copy.path, copy.error.code) == (None, Code.RACE)
+        assert (place_of(copy), copy.error.code) == (None, Code.RACE)
 
 
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(bench):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from lsst.daf.butler.direct_butler import DirectButler
+from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository import ButlerRepository, artifacts
 from pfs_ingestd.errors import Code, Outage, TryLater
@@ -62,13 +63,17 @@ def seen(dataset):
     return replace(dataset, seen=sighting)
 
 
+def place_of(dataset):
+    return Path(ResourcePath(dataset.copy).ospath)
+
+
 def copied(dataset, root):
     """Copy a dataset's file to the datastore's disk."""
     folder = Path(root, ".copies")
     folder.mkdir(exist_ok=True)
     copy = folder / f"copy-of-{dataset.path.name}"
     copy.write_bytes(dataset.path.read_bytes())
-    return replace(dataset, copy=copy)
+    return replace(dataset, copy=copy.as_uri())
 
 
 def test_what_would_take_long_is_to_be_copied(root, incoming, repository):
@@ -126,14 +131,14 @@ def test_a_visit_is_registered_with_its_first_stored_raw(root, incoming, reposit
 def test_a_copy_is_moved_to_its_place(root, incoming, repository):
     """A copy becomes the artifact itself, and the file stays as it was."""
     dataset = copied(raw_dataset(source := ccd_file(incoming / "a.fits")), root)
-    content, inode = source.read_bytes(), dataset.copy.stat().st_ino
+    content, inode = source.read_bytes(), place_of(dataset).stat().st_ino
 
     (outcome,) = repository.ingest([an_exposure(12)], [dataset])
 
     artifact = Path(root, ARTIFACT)
     assert outcome == Outcome(Stored.STORED, "f09aaead-7359-5a0a-8a9f-f0924fe8576b", artifact.as_uri())
     assert (artifact.read_bytes(), artifact.stat().st_ino) == (content, inode)
-    assert (dataset.copy.exists(), source.read_bytes()) == (False, content)
+    assert (place_of(dataset).exists(), source.read_bytes()) == (False, content)
 
 
 def test_what_is_there_already_is_not_to_be_copied(root, incoming, repository):
@@ -158,14 +163,14 @@ def test_a_dataset_that_somebody_stored_meanwhile_is_compared(root, incoming, re
 
     assert results(outcomes) == [Stored.ALREADY_THERE, Stored.CONFLICT]
     assert Path(root, ARTIFACT).stat().st_ino == stored
-    assert same.copy.exists()
+    assert place_of(same).exists()
 
 
 def test_a_copy_is_put_back_when_nothing_is_committed(root, incoming, repository, monkeypatch):
     """A batch that fails leaves its copies where they were, for the halves of it to be tried."""
     dataset = copied(seen(raw_dataset(ccd_file(incoming / "a.fits"))), root)
     bad = copied(seen(raw_dataset(ccd_file(incoming / "b.fits", 12, "b"), 12, "b")), root)
-    before = dataset.copy.read_bytes()
+    before = place_of(dataset).read_bytes()
     repository.probe()
     ingest = DirectButler.ingest
 
@@ -179,14 +184,14 @@ def test_a_copy_is_put_back_when_nothing_is_committed(root, incoming, repository
             repository.ingest([an_exposure(12)], [dataset, bad])
 
     assert caught.value.code is Code.RACE
-    assert dataset.copy.read_bytes() == before
+    assert place_of(dataset).read_bytes() == before
     assert results(repository.ingest([an_exposure(12)], [dataset])) == [Stored.STORED]
 
 
 def test_a_copy_that_is_gone_is_made_again(root, incoming, repository):
     """Somebody may clean up where he should not: it costs an attempt."""
     dataset = copied(raw_dataset(ccd_file(incoming / "a.fits")), root)
-    dataset.copy.unlink()
+    place_of(dataset).unlink()
 
     with pytest.raises(TryLater):
         repository.ingest([an_exposure(12)], [dataset])

@@ -4,10 +4,11 @@ import fcntl
 from pathlib import Path
 
 import pytest
+from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository import transfers
+from pfs_ingestd.adapters.repository import staging
 from pfs_ingestd.adapters.repository.copying import copy_file
-from pfs_ingestd.adapters.repository.staging import Staging
+from pfs_ingestd.adapters.repository.staging import staging_at
 from pfs_ingestd.errors import TryLater
 from repository_files import an_exposure, ccd_file, count, raw_dataset
 
@@ -53,15 +54,14 @@ def test_what_a_live_process_is_copying_is_left_alone(root, opened):
 def test_a_staging_folder_is_there_while_it_is_needed(root, opened):
     """It is made with the first name, held against those who sweep, and gone with all that is in it."""
     before = set(Path(root).iterdir())
-    staging = Staging(Path(root))
+    place = staging_at(ResourcePath(root, forceDirectory=True))
     assert set(Path(root).iterdir()) == before
 
     for _ in range(2):
-        copy = staging.name(Path("/a/b.fits"))
-        copy.touch()
+        copy = Path(place.begin(Path("/a/b.fits"), link=False).uri.ospath)
         opened().close()
         assert copy.exists()
-        staging.close()
+        place.close()
         assert set(Path(root).iterdir()) == before
 
 
@@ -81,7 +81,7 @@ def test_a_copy_gets_its_name_when_it_is_whole(root, opened, tmp_path, monkeypat
         places.append(place)
         copy_file(source, place, **options)
 
-    monkeypatch.setattr(transfers, "copy_file", note)
+    monkeypatch.setattr(staging, "copy_file", note)
     opened("copy").ingest([an_exposure(12)], [raw_dataset(ccd_file(tmp_path / "a.fits"))])
 
     (place,) = places

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from lsst.daf.butler.direct_butler import DirectButler
 
-from pfs_ingestd.adapters.repository import TRANSFERS, transfers
+from pfs_ingestd.adapters.repository import TRANSFERS, staging
 from pfs_ingestd.adapters.repository.artifacts import Durability
 from pfs_ingestd.errors import Code, TryLater
 from pfs_ingestd.ports import Outcome, Stored
@@ -193,7 +193,7 @@ def test_move_keeps_what_was_not_stored_whole(root, incoming, opened, monkeypatc
 
     monkeypatch.setattr(os, "link", refuse)
     garble = lambda _, copy, **__: copy.write_bytes(b"garbled")  # noqa: E731 (as short as what it replaces)
-    monkeypatch.setattr(transfers, "copy_file", garble)
+    monkeypatch.setattr(staging, "copy_file", garble)
     with pytest.raises(TryLater, match="has other content"):
         opened("move").ingest([an_exposure(12)], [raw_dataset(source)])
 

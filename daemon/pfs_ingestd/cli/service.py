@@ -19,9 +19,18 @@ __all__ = ["init", "run"]
 @click.command()
 @click.argument("repo")
 @click.option(
-    "--registry", metavar="URL", help="Database of the registry; by default an SQLite file in REPO."
+    "--registry",
+    metavar="URL",
+    help="Database of the registry, like postgresql://USER@HOST/DATABASE; by default an SQLite file in REPO.",
 )
-@click.option("--datastore", metavar="URI", help="Root of the datastore; by default REPO itself.")
+@click.option(
+    "--datastore",
+    metavar="URI",
+    help="Root of the datastore, a folder or like s3://BUCKET/PREFIX; by default REPO itself.",
+)
+@click.option(
+    "--schema", metavar="NAME", help="Schema of the registry's tables in PostgreSQL; by default this user's."
+)
 @instrument_option
 @click.option(
     "--seed-config",
@@ -38,6 +47,7 @@ def init(
     repo: str,
     registry: str | None,
     datastore: str | None,
+    schema: str | None,
     instrument: str,
     seed_config: Path | None,
     dimension_config: Path | None,
@@ -47,6 +57,7 @@ def init(
         repo,
         registry=registry,
         datastore=datastore,
+        schema=schema,
         instrument=instrument,
         seed_config=seed_config,
         dimension_config=dimension_config,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository.copying import check_unchanged, flush
+from pfs_ingestd.adapters.repository.objects import look_at, same_digest
 from pfs_ingestd.errors import TryLater
 from pfs_ingestd.records import Sighting
 
@@ -47,8 +48,12 @@ def holds(artifact: ResourcePath, source: Path) -> bool | None:
 
     Raises
     ------
-    OSError
+    OSError, or what a store throws
         If one of them cannot be read, or there is no such file.
+
+    Notes
+    -----
+    Of an object whose tag says enough nothing is read; others are, up to the first byte that differs.
     """
     of_source = source.stat()
     if artifact.isLocal:
@@ -59,10 +64,18 @@ def holds(artifact: ResourcePath, source: Path) -> bool | None:
         if os.path.samestat(of_artifact, of_source):
             return True
         size = of_artifact.st_size
-    elif not artifact.exists():
-        return None
+    elif artifact.scheme == "s3":
+        found = look_at(artifact)
+        if found is None:
+            return None
+        if found.size == of_source.st_size and same_digest(found, source):
+            return True
+        size = found.size
     else:
-        size = artifact.size()
+        try:
+            size = artifact.size()
+        except FileNotFoundError:
+            return None
     return size == of_source.st_size and _same_bytes(artifact, source)
 
 
@@ -131,25 +144,77 @@ def kept(artifact: ResourcePath, root: ResourcePath) -> Iterator[None]:
     root : `~lsst.resources.ResourcePath`
         Root of the datastore; what is outside of it is not the datastore's, and stays where it is.
     """
-    if not root.isLocal or Path(root.ospath) not in Path(artifact.ospath).parents:
+    if artifact.relative_to(root) is None:
         yield
         return
-    path = Path(artifact.ospath)
-    second = path.with_name(f".{path.name}.replaced")
-    if os.path.lexists(second) and not os.path.lexists(path):
-        # The process died while it replaced the artifact.
-        second.replace(path)
-    if not os.path.lexists(path):
+    second = _InFolder(artifact) if artifact.isLocal else _InStore(artifact)
+    if not second.take():
         yield
         return
-    second.unlink(missing_ok=True)
-    os.link(path, second, follow_symlinks=False)
     try:
         yield
     except BaseException:
-        second.replace(path)
+        second.put_back()
         raise
-    second.unlink()
+    second.forget()
+
+
+class _InFolder:
+    """The second name of a file."""
+
+    def __init__(self, artifact: ResourcePath) -> None:
+        self._path = Path(artifact.ospath)
+        self._second = self._path.with_name(_second_name(self._path.name))
+
+    def take(self) -> bool:
+        """Give it to the artifact; say whether there is one."""
+        if os.path.lexists(self._second) and not os.path.lexists(self._path):
+            # The process died while it replaced the artifact.
+            self._second.replace(self._path)
+        if not os.path.lexists(self._path):
+            return False
+        self._second.unlink(missing_ok=True)
+        os.link(self._path, self._second, follow_symlinks=False)
+        return True
+
+    def put_back(self) -> None:
+        """Have the artifact as it was."""
+        self._second.replace(self._path)
+
+    def forget(self) -> None:
+        """Let go of the artifact."""
+        self._second.unlink()
+
+
+class _InStore:
+    """A copy of an object, under another key."""
+
+    def __init__(self, artifact: ResourcePath) -> None:
+        self._artifact = artifact
+        self._second = artifact.updatedFile(_second_name(artifact.basename()))
+
+    def take(self) -> bool:
+        """Make it of the artifact; say whether there is one."""
+        if not self._artifact.exists():
+            if not self._second.exists():
+                return False
+            # The process died while it replaced the artifact.
+            self.put_back()
+        self._second.transfer_from(self._artifact, transfer="copy", overwrite=True)
+        return True
+
+    def put_back(self) -> None:
+        """Have the artifact as it was."""
+        self._artifact.transfer_from(self._second, transfer="copy", overwrite=True)
+        self._second.remove()
+
+    def forget(self) -> None:
+        """Let go of the artifact."""
+        self._second.remove()
+
+
+def _second_name(name: str) -> str:
+    return f".{name}.replaced"
 
 
 class Durability:

@@ -142,7 +142,7 @@ class Batch:
         self.session.butler.ingest(
             *(
                 FileDataset(
-                    uri_of(item.staged or item.path),
+                    item.staged or uri_of(item.path),
                     item.ref,
                     formatter=formatters[item.ref.datasetType.name],
                 )

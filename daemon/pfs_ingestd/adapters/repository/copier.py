@@ -12,15 +12,9 @@ from queue import Empty, PriorityQueue, SimpleQueue
 import structlog
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository.copying import (
-    Unwanted,
-    check_unchanged,
-    copy_file,
-    flush,
-    link_file,
-    same_bytes,
-)
-from pfs_ingestd.adapters.repository.staging import Staging
+from pfs_ingestd.adapters.repository.copying import Unwanted
+from pfs_ingestd.adapters.repository.objects import STORE_TROUBLE
+from pfs_ingestd.adapters.repository.staging import Staged, Staging, staging_at
 from pfs_ingestd.errors import Code, IngestdError, TryLater
 from pfs_ingestd.ports import Copied, Copy, Message
 from pfs_ingestd.records import Sighting, path_text
@@ -42,8 +36,7 @@ class _Task:
     """A file to be copied; after that, what came of it."""
 
     sighting: Sighting
-    target: Path | None = None
-    linked: bool = False
+    target: Staged | None = None
     wanted: bool = True
     error: Exception | None = None
     seconds: float = 0.0
@@ -96,7 +89,7 @@ class DatastoreCopier:
     Parameters
     ----------
     explain : `~collections.abc.Callable`
-        Tells what an error of the operating system means for a file; see `ButlerRepository.explain`.
+        Tells what an error of disk or store means for a file; see `ButlerRepository.explain`.
     post : `~collections.abc.Callable`
         Told, on a thread of the copier, when a copy has come to its end.
     move : `bool`
@@ -107,7 +100,7 @@ class DatastoreCopier:
     def __init__(
         self,
         *,
-        explain: Callable[[OSError, Path], IngestdError],
+        explain: Callable[[Exception, Path], IngestdError],
         post: Callable[[Message], None],
         move: bool,
     ) -> None:
@@ -134,18 +127,14 @@ class DatastoreCopier:
         task = _Task(sighting=sighting)
         self._tasks.add(task)
         if self._staging is None:
-            self._staging = Staging(Path(ResourcePath(where).ospath))
+            self._staging = staging_at(ResourcePath(where, forceDirectory=True))
         try:
             # Made here, and not on the other thread: so that nothing appears in a folder that is removed.
-            target = self._staging.name(sighting.path)
-            task.linked = self._move and link_file(sighting.path, target)
-            if not task.linked:
-                target.touch(mode=0o600, exist_ok=False)
+            task.target = self._staging.begin(sighting.path, link=self._move)
         except OSError as error:
             task.error = error
             self._end(task)
         else:
-            task.target = target
             (self._small if task.is_small else self._large).put(task, live=live)
 
     @contextmanager
@@ -158,9 +147,7 @@ class DatastoreCopier:
         finally:
             for task in tasks:
                 if task.target:
-                    # What cannot be removed now is swept later.
-                    with suppress(OSError):
-                        task.target.unlink()
+                    task.target.remove()
             self._tidy()
 
     def cancel(self) -> None:
@@ -183,16 +170,15 @@ class DatastoreCopier:
         self._end(task)
 
     def _copy(self, task: _Task) -> None:
-        source, target = task.sighting.path, task.target
+        target = task.target
         if target is None or not task.wanted:
             raise Unwanted
-        if task.linked:
-            check_unchanged(target, task.sighting)
-        else:
-            copy_file(source, target, seen=task.sighting, wanted=task.is_wanted)
-        flush(target)
-        if self._move and not task.linked and not same_bytes(source, target, wanted=task.is_wanted):
-            raise TryLater(Code.STORE_FAILED, f"the copy of {path_text(source)} has other content")
+        target.fill(seen=task.sighting, wanted=task.is_wanted)
+        target.settle()
+        if self._move and not target.is_whole(task.is_wanted):
+            raise TryLater(
+                Code.STORE_FAILED, f"the copy of {path_text(task.sighting.path)} has other content"
+            )
 
     def _end(self, task: _Task) -> None:
         self._done.put(task)
@@ -209,8 +195,8 @@ class DatastoreCopier:
         source, error = task.sighting.path, task.error
         _log.debug("copy.ended", path=path_text(source), bytes=task.sighting.size, seconds=task.seconds)
         if error is None:
-            return Copy(source, task.target)
-        if isinstance(error, OSError):
+            return Copy(source, task.target.uri.geturl() if task.target else None)
+        if isinstance(error, STORE_TROUBLE):
             return Copy(source, error=self._explain(error, source))
         if isinstance(error, IngestdError):
             return Copy(source, error=error)
@@ -218,6 +204,10 @@ class DatastoreCopier:
 
     def _tidy(self) -> None:
         """Leave nothing in the datastore, not even an open file that keeps its disk mounted."""
-        if not self._tasks and self._staging is not None:
+        if self._staging is None:
+            return
+        if self._tasks:
+            self._staging.tidy()
+        else:
             self._staging.close()
             self._staging = None

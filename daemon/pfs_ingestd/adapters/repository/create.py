@@ -25,6 +25,7 @@ from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository.failures import classify, unsuitable
 from pfs_ingestd.adapters.repository.layout import CONFIG, RAW, observation_of, usual_runs
+from pfs_ingestd.adapters.repository.servers import prepare_datastore, prepare_registry, whole_path
 from pfs_ingestd.adapters.repository.session import configuration_of, let_go
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage
 from pfs_ingestd.pfs.instrument import (
@@ -35,6 +36,7 @@ from pfs_ingestd.pfs.instrument import (
     SPECTROGRAPHS,
     VISIT_MAX,
 )
+from pfs_ingestd.redaction import redacted
 
 __all__ = ["CreateReport", "create_repository"]
 
@@ -43,6 +45,8 @@ UNFINISHED = "pfs-ingestd-init"
 INSTRUMENT_CLASS = "lsst.obs.pfs.PrimeFocusSpectrograph"
 
 Row: TypeAlias = Mapping[str, int | str]
+
+_Wanted: TypeAlias = Mapping[tuple[str, str], str | None]
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def create_repository(
     *,
     registry: str | None = None,
     datastore: str | None = None,
+    schema: str | None = None,
     instrument: str = "PFS",
     seed_config: Path | None = None,
     dimension_config: Path | None = None,
@@ -94,6 +99,8 @@ def create_repository(
         URL of the registry's database; a SQLite file in the folder if not given.
     datastore : `str`, optional
         URI of the datastore; the folder itself if not given.
+    schema : `str`, optional
+        Schema of the database that the registry's tables are in; what is usual for this user if not given.
     instrument : `str`, optional
         Name of the instrument.
     seed_config, dimension_config : `~pathlib.Path`, optional
@@ -107,19 +114,30 @@ def create_repository(
     Raises
     ------
     Fatal
-        If there is something else at this place, or a repository whose dimensions are not those of PFS.
+        If there is something else at this place, or a repository whose dimensions are not those of PFS, or
+        whose registry and datastore are elsewhere; if a URL has a password in it, or a right is missing.
     Outage
         If it cannot be written to.
     """
     try:
+        wanted = {
+            ("registry", "db"): registry,
+            ("registry", "namespace"): schema,
+            ("datastore", "root"): whole_path(datastore) if datastore else None,
+        }
+        prepare_datastore(root)
         configuration = configuration_of(root)
         with _place(configuration.dirname()) as place:
             created = not configuration.exists()
             if created:
-                config, keep_roots = _seed(seed_config, registry, datastore)
+                config, keep_roots = _seed(seed_config, wanted)
+                prepare_registry(config)
+                prepare_datastore(str(config["datastore", "root"]))
                 dimensions = DimensionConfig(str(dimension_config or "") or _ours("dimensions.yaml"))
                 observation_of(DimensionUniverse(dimensions))
                 _make(place, configuration, config, dimensions, keep_roots=keep_roots)
+        if not created:
+            _check_same(configuration, wanted)
         butler = Butler.from_config(configuration, writeable=True)
         try:
             return CreateReport(root, created, tuple(_complete(butler, instrument)))
@@ -129,11 +147,11 @@ def create_repository(
         raise
     except Exception as error:
         meaning = classify(error)
-        if isinstance(meaning, Outage):
+        if isinstance(meaning, Outage | Fatal):
             raise meaning from error
         raise Fatal(
             Code.CONFIGURATION,
-            f"the repository cannot be made: {type(error).__name__}: {error}",
+            redacted(f"the repository cannot be made: {type(error).__name__}: {error}"),
             hint="check the configuration files and URLs given",
         ) from error
 
@@ -194,9 +212,16 @@ def _make(
     keep_roots: bool,
 ) -> None:
     """Make a repository that has nothing in it yet."""
+    begun = configuration.updatedFile(UNFINISHED)
+    interrupted = place.interrupted
     if place.folder is not None:
-        _clear(place.folder, interrupted=place.interrupted)
-    elif str(config["registry", "db"]).startswith("sqlite"):
+        _clear(place.folder, interrupted=interrupted)
+    elif not str(config["registry", "db"]).startswith("sqlite"):
+        # What a folder says by being there, where there are no folders.
+        registry = str(config["registry"]).encode()
+        interrupted = begun.exists() and begun.read() == registry
+        begun.write(registry)
+    else:
         raise Fatal(
             Code.CONFIGURATION,
             f"a repository at {configuration.dirname()} cannot have its registry in a SQLite file there",
@@ -208,7 +233,9 @@ def _make(
         )
     except SchemaAlreadyDefinedError as error:
         # The registry is made in one transaction, so an interrupted attempt has made all of it or nothing.
-        if not place.interrupted:
+        if not interrupted:
+            if place.folder is None:
+                begun.remove()
             raise Fatal(
                 Code.CONFIGURATION,
                 "the registry's database holds another repository already",
@@ -220,6 +247,7 @@ def _make(
             path.rename(place.folder / path.name)
         elif path.name == configuration.basename():
             configuration.transfer_from(ResourcePath(str(path)), transfer="copy")
+            begun.remove()
 
 
 def _clear(folder: Path, *, interrupted: bool) -> None:
@@ -239,14 +267,33 @@ def _clear(folder: Path, *, interrupted: bool) -> None:
         path.unlink()
 
 
-def _seed(path: Path | None, registry: str | None, datastore: str | None) -> tuple[Config, bool]:
+def _seed(path: Path | None, wanted: _Wanted) -> tuple[Config, bool]:
     """Get the configuration of a new repository, and tell whether the places that it names are meant."""
     config = Config(str(path) if path else _ours("butler.yaml"))
-    if registry:
-        config["registry", "db"] = registry
-    if datastore:
-        config["datastore", "root"] = datastore
-    return config, path is None or bool(registry or datastore)
+    given = {key: value for key, value in wanted.items() if value}
+    for key, value in given.items():
+        config[key] = value
+    # Of a seed that is somebody else's, Butler takes no place for meant.
+    for key, usual in (
+        (("datastore", "root"), "<butlerRoot>"),
+        (("registry", "db"), "sqlite:///<butlerRoot>/gen3.sqlite3"),
+    ):
+        if key not in config:
+            config[key] = usual
+    return config, path is None or bool(given)
+
+
+def _check_same(configuration: ResourcePath, wanted: _Wanted) -> None:
+    """See that a repository is where it is wanted."""
+    config = Config(configuration)
+    for key, value in wanted.items():
+        if value and value != (there := str(config.get(key, ""))):
+            raise Fatal(
+                Code.CONFIGURATION,
+                f"{configuration} is a repository already, and its {'.'.join(key)} is {redacted(there)!r},"
+                f" not {redacted(value)!r}",
+                hint="leave that option out to complete this repository, or make another one elsewhere",
+            )
 
 
 def _ours(name: str) -> ResourcePath:

@@ -3,6 +3,7 @@
 import errno
 import sqlite3
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import TypeAlias
 
 import sqlalchemy
@@ -10,6 +11,7 @@ from lsst.daf.butler import DataIdValueError, DimensionNameError, InconsistentDa
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.daf.butler.registry.interfaces import ReadOnlyDatabaseError
 
+from pfs_ingestd.adapters.repository.objects import STORE_ERRORS
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, Rejected, TryLater
 
 __all__ = ["classify", "full", "of_os", "unsuitable"]
@@ -33,6 +35,8 @@ def classify(error: Exception) -> IngestdError:
     """
     if isinstance(error, IngestdError):
         return error
+    if cause := _of_store(error):
+        return _by_store(cause)
     if isinstance(error, OSError) and (outage := of_os(error)):
         return outage
     if isinstance(error, sqlalchemy.exc.DBAPIError) and (meaning := _of_database(error)):
@@ -40,6 +44,40 @@ def classify(error: Exception) -> IngestdError:
     for types, tell in _BY_TYPE:
         if isinstance(error, types):
             return tell(error)
+    return TryLater(Code.STORE_FAILED, f"storing failed: {type(error).__name__}: {error}")
+
+
+def _of_store(error: BaseException | None) -> Exception | None:
+    """Find what a store's libraries have thrown: lsst.resources makes some of it exceptions of Python."""
+    while error is not None:
+        # boto3 throws its own for what came of a request, too.
+        if isinstance(error, STORE_ERRORS) and not (error.__context__ and _of_store(error.__context__)):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _by_store(error: Exception) -> IngestdError:
+    """Tell what it means by its type, or by what the store has answered."""
+    response = getattr(error, "response", None)
+    if response is None:
+        return _unreachable(error)
+    answer, status = (
+        response.get("Error", {}).get("Code"),
+        response["ResponseMetadata"].get("HTTPStatusCode", 0),
+    )
+    if answer in _STORE_FULL or status == HTTPStatus.INSUFFICIENT_STORAGE:
+        return full(error)
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return _forbidden(error)
+    if answer == "NoSuchBucket":
+        return Outage(
+            Code.REPOSITORY_UNREACHABLE,
+            f"the datastore's bucket is not there: {error}",
+            hint="create it, or give the right endpoint (S3_ENDPOINT_URL); ingestion resumes by itself",
+        )
+    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _unreachable(error)
     return TryLater(Code.STORE_FAILED, f"storing failed: {type(error).__name__}: {error}")
 
 
@@ -85,6 +123,24 @@ def _unreachable(reason: object) -> Outage:
         Code.REPOSITORY_UNREACHABLE,
         f"the repository does not answer: {reason}",
         hint="ingestion resumes by itself when it does",
+    )
+
+
+def _forbidden(reason: object) -> Outage:
+    return Outage(
+        Code.REPOSITORY_UNREACHABLE,
+        f"the datastore refuses this user: {reason}",
+        hint="correct the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws) or the bucket's policy;"
+        " ingestion resumes by itself",
+    )
+
+
+def _lacking(reason: object) -> Fatal:
+    return Fatal(
+        Code.CONFIGURATION,
+        f"a package is missing: {reason}",
+        hint="install what the repository needs: `pip install 'pfs-ingestd[s3]'` for a datastore in S3,"
+        " `pip install 'pfs-ingestd[postgresql]'` for a registry in PostgreSQL",
     )
 
 
@@ -146,6 +202,8 @@ def _of_database(error: sqlalchemy.exc.DBAPIError) -> IngestdError | None:
     return tell(cause) if tell else None
 
 
+_STORE_FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"})
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _UNREACHABLE = frozenset(
@@ -194,5 +252,6 @@ _BY_TYPE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Meaning], .
     (ConflictingDefinitionError, _race),
     (ReadOnlyDatabaseError, _read_only),
     (UnicodeEncodeError, _bad_name),
+    (ImportError, _lacking),
     ((DataIdValueError, DimensionNameError, InconsistentDataIdError), _unknown),
 )

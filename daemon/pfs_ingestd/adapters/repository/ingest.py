@@ -14,7 +14,7 @@ from pfs_ingestd.adapters.repository.items import Item, check_name, described, i
 from pfs_ingestd.adapters.repository.known import artifacts_among
 from pfs_ingestd.adapters.repository.memory import Memory
 from pfs_ingestd.adapters.repository.session import Session, configuration_of, missing, open_session
-from pfs_ingestd.adapters.repository.transfers import OWNED, TRANSFERS, prepared
+from pfs_ingestd.adapters.repository.transfers import OWNED, TRANSFERS, effective, prepared
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, TryLater
 from pfs_ingestd.exposure import Exposure, design_conflict
 from pfs_ingestd.ports import Dataset, Outcome, Stored
@@ -140,9 +140,9 @@ class ButlerRepository:
             compared, _ = compare(stored_artifacts(session, old), old)
             rest = [item for item in items if item.index not in compared]
             copies = {
-                item.index: Compared(item.staged.stat(), item.seen)
+                item.index: Compared(Path(item.staged.ospath).stat(), item.seen)
                 for item in rest
-                if item.staged and item.seen
+                if item.staged and item.staged.isLocal and item.seen
             }
         outcomes |= compared | self._store(given, rest, inline_bytes=self._inline_bytes)
         if self._transfer == "move":
@@ -221,12 +221,12 @@ class ButlerRepository:
         except TryLater as error:
             raise Outage(Code.REPOSITORY_UNREACHABLE, error.message, hint=error.hint) from error
 
-    def explain(self, error: OSError, path: Path) -> IngestdError:
+    def explain(self, error: Exception, path: Path) -> IngestdError:
         """Tell what it means that a file could not be copied to the datastore.
 
         After a full disk, `probe` also asks for the room that the file needs.
         """
-        return self._explain(error, [path])
+        return self._explain(error, [path]) if isinstance(error, OSError) else classify(error)
 
     @contextmanager
     def _at_work(self, paths: Sequence[Path] = ()) -> Iterator[Session]:
@@ -237,6 +237,7 @@ class ButlerRepository:
         try:
             if self._session is None:
                 self._session = open_session(self._root, runs=self._runs, instrument=self._instrument)
+                effective(self._transfer, self._session.datastore)
             yield self._session
         except IngestdError:
             self._forget()
@@ -288,7 +289,10 @@ class ButlerRepository:
         with (
             self._at_work([item.path for item in items]) as session,
             prepared(
-                items, transfer=self._transfer, root=session.datastore, inline_bytes=inline_bytes
+                items,
+                transfer=effective(self._transfer, session.datastore),
+                root=session.datastore,
+                inline_bytes=inline_bytes,
             ) as files,
         ):
             # Of an exposure none of whose raws is stored now, nothing is: they may all come to nothing.
@@ -298,7 +302,7 @@ class ButlerRepository:
                 session=session,
                 memory=self._memory,
                 transfer=files.transfer,
-                owned=self._transfer in OWNED,
+                owned=effective(self._transfer, session.datastore) in OWNED,
                 new={visit: record for visit, record in given.items() if visit not in later},
                 items=[item for item in files.ready if item.visit not in later],
                 replacing=replacing,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lsst.daf.butler import DatasetRef, DimensionRecord
+from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository.session import Session
 from pfs_ingestd.errors import Code, Rejected
@@ -33,7 +34,7 @@ class Item:
         What it will be.
     seen : `~pfs_ingestd.records.Sighting` or `None`
         The file as it has to be; `None` if any will do.
-    staged : `~pathlib.Path` or `None`
+    staged : `~lsst.resources.ResourcePath` or `None`
         A copy or link of it that is transferred instead.
     cat_ids : `tuple` [`int`]
         Catalogues to be joined to its exposure.
@@ -44,7 +45,7 @@ class Item:
     visit: int
     ref: DatasetRef
     seen: Sighting | None = None
-    staged: Path | None = None
+    staged: ResourcePath | None = None
     cat_ids: tuple[int, ...] = ()
 
 
@@ -112,7 +113,7 @@ def items_of(
                 visit=header.visit,
                 ref=ref,
                 seen=dataset.seen,
-                staged=dataset.copy,
+                staged=ResourcePath(dataset.copy, forceDirectory=False) if dataset.copy else None,
                 cat_ids=cat_ids,
             )
         )

@@ -19,6 +19,7 @@ from pfs_ingestd.adapters.repository.artifacts import Durability
 from pfs_ingestd.adapters.repository.data_ids import DataIds
 from pfs_ingestd.adapters.repository.failures import classify, full, of_os, unsuitable
 from pfs_ingestd.adapters.repository.layout import discover
+from pfs_ingestd.adapters.repository.objects import STORE_TROUBLE, be_brief, try_store
 from pfs_ingestd.adapters.repository.staging import sweep
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage
 
@@ -87,6 +88,7 @@ class Session:
         self.butler = Butler.from_config(config, writeable=writeable)
         try:
             self.datastore = _datastore_root(self.butler)
+            be_brief(self.datastore)
             self._mounted = _identity(self.datastore)
             if writeable:
                 sweep(self.datastore)
@@ -133,9 +135,13 @@ class Session:
         OSError
             If it cannot.
         Outage
-            If it has no room.
+            If it has no room, or does not answer.
         """
         if not self.datastore.isLocal:
+            try:
+                try_store(self.datastore)
+            except STORE_TROUBLE as error:
+                raise classify(error) from error
             return
         root = self.datastore.ospath
         with tempfile.TemporaryFile(dir=root) as file:

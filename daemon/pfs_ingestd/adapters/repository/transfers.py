@@ -3,22 +3,47 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository.copying import copy_file, flush, link_file
 from pfs_ingestd.adapters.repository.items import Item
-from pfs_ingestd.adapters.repository.staging import Staging
+from pfs_ingestd.adapters.repository.staging import staging_at
+from pfs_ingestd.errors import Code, Fatal, TryLater
 
-__all__ = ["OWNED", "TRANSFERS", "Files", "prepared"]
+__all__ = ["OWNED", "TRANSFERS", "Files", "effective", "prepared"]
 
 TRANSFERS = ("link", "copy", "move", "hardlink", "symlink", "relsymlink", "direct", "auto")
 """The transfer modes, with the meaning that they have in `~lsst.daf.butler.Butler.ingest`."""
 
 OWNED = frozenset({"copy", "move"})
 """Those after which the artifacts are the repository's alone, and not somebody else's files, too."""
+
+
+_REMOTE = {"copy": "copy", "move": "move", "auto": "copy", "direct": "direct"}
+"""What a transfer mode means where artifacts are not files of this machine."""
+
+REMOTE_INLINE_BYTES = 1_000_000
+"""So much of a batch is sent to a store while others wait: a pfsConfig, not a raw."""
+
+
+def effective(transfer: str, root: ResourcePath) -> str:
+    """Tell what a transfer mode means to a datastore.
+
+    Raises
+    ------
+    Fatal
+        If it cannot be done.
+    """
+    if root.isLocal:
+        return transfer
+    if transfer not in _REMOTE:
+        raise Fatal(
+            Code.CONFIGURATION,
+            f"the transfer mode {transfer} needs a datastore on this machine: there are no links to {root}",
+            hint="set ingest.transfer (or --transfer) to copy or move",
+        )
+    return _REMOTE[transfer]
 
 
 class Files(NamedTuple):
@@ -41,10 +66,11 @@ class Files(NamedTuple):
 def prepared(
     items: Sequence[Item], *, transfer: str, root: ResourcePath, inline_bytes: int | None
 ) -> Iterator[Files]:
-    """Copy or link what Butler is to move, before the transaction, which keeps others waiting.
+    """Copy or link what Butler is to take, before the transaction, which keeps others waiting.
 
     A transaction that fails puts copies back to where they were moved from: that is there as long as this
-    lasts.
+    lasts. From one place of a store to another nothing can be moved: there Butler has the store copy what is
+    in it already.
 
     Parameters
     ----------
@@ -62,38 +88,41 @@ def prepared(
     ------
     TryLater
         If a file is not, or no longer, what was seen.
-    OSError
-        If a file cannot be read, or the disk does not take it.
+    OSError, or what a store throws
+        If a file cannot be read, or the datastore does not take it.
     """
     if transfer not in OWNED:
         yield Files(transfer, list(items), [])
-    elif not root.isLocal:
-        # Butler would remove what it moves there before anything is committed.
-        yield Files("copy", list(items), [])
-    else:
-        with Staging(Path(root.ospath)) as staging:
-            files = Files("move", [], [])
-            made = []
-            room = inline_bytes
-            for item in items:
-                size = item.seen.size if item.seen else item.path.stat().st_size
-                if item.staged:
-                    files.ready.append(item)
-                elif room is not None and size > room:
-                    files.to_copy.append(item)
-                else:
-                    room = None if room is None else room - size
-                    made.append(_staged(item, staging, link=transfer == "move"))
-                    files.ready.append(replace(item, staged=made[-1]))
-            # Each by itself as it comes would be as many commits of the file system as there are files.
-            for path in made:
-                flush(path)
-            yield files
+        return
+    with staging_at(root) as staging:
+        files = Files("move" if root.isLocal else "copy", [], [])
+        made = []
+        room = (
+            inline_bytes if root.isLocal or inline_bytes is None else min(inline_bytes, REMOTE_INLINE_BYTES)
+        )
+        for item in items:
+            size = item.seen.size if item.seen else item.path.stat().st_size
+            if item.staged:
+                files.ready.append(item)
+            elif room is not None and size > room:
+                files.to_copy.append(item)
+            else:
+                room = None if room is None else room - size
+                staged = staging.begin(item.path, link=transfer == "move")
+                staged.fill(seen=item.seen)
+                made.append(staged)
+                files.ready.append(replace(item, staged=staged.uri))
+        # Each by itself as it comes would be as many commits of the file system as there are files.
+        for staged in made:
+            staged.settle()
+        _check_there(items, root)
+        yield files
 
 
-def _staged(item: Item, staging: Staging, *, link: bool) -> Path:
-    staged = staging.name(item.path)
-    if not (link and link_file(item.path, staged)):
-        staged.touch(mode=0o600, exist_ok=False)
-        copy_file(item.path, staged, seen=item.seen)
-    return staged
+def _check_there(items: Sequence[Item], root: ResourcePath) -> None:
+    """See that a store answers, and has what was sent to it a while ago: in the transaction others wait."""
+    if root.isLocal:
+        return
+    for item in items:
+        if item.staged and not item.staged.exists():
+            raise TryLater(Code.RACE, f"the copy {item.staged} is gone")

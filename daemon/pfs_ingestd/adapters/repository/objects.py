@@ -1,0 +1,186 @@
+"""What there is to know of S3 that lsst.resources has no word for; nothing here needs boto3 to be there."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from lsst.resources import ResourcePath
+
+try:
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+except ImportError:
+    STORE_ERRORS: tuple[type[Exception], ...] = ()
+else:
+    STORE_ERRORS = (BotoCoreError, ClientError, Boto3Error)
+__all__ = [
+    "OURS",
+    "STORE_ERRORS",
+    "STORE_TROUBLE",
+    "Object",
+    "be_brief",
+    "look_at",
+    "objects_below",
+    "same_digest",
+    "try_store",
+    "uploads_below",
+]
+
+STORE_TROUBLE: tuple[type[Exception], ...] = (OSError, *STORE_ERRORS)
+"""What may be thrown where a store or a disk is written to or read."""
+
+OURS = ".pfs-ingestd-"
+"""What the names of objects and folders in a datastore begin with that are no artifacts."""
+
+ATTEMPTS = 3
+"""How often a request is made before its failure counts. With the pauses in between that takes up to 4 s;
+lsst.resources would go on for half a minute: the loop does nothing meanwhile, and a transaction may wait."""
+
+CHUNK = 1 << 20
+
+
+class Object(NamedTuple):
+    """An object of a bucket.
+
+    Parameters
+    ----------
+    uri : `~lsst.resources.ResourcePath`
+        Where it is.
+    size : `int`
+        Its size, bytes.
+    tag : `str`
+        Its entity tag: the MD5 of its content, in some stores and for some ways to write it.
+    changed : `~datetime.datetime`
+        When it was written.
+    """
+
+    uri: ResourcePath
+    size: int
+    tag: str
+    changed: datetime
+
+
+def try_store(root: ResourcePath) -> None:
+    """Write an object to a store and remove it; how much room there is nobody can ask."""
+    trial = root.join(f"{OURS}trial-{uuid4().hex}", forceDirectory=False)
+    trial.write(b"")
+    trial.remove()
+
+
+def be_brief(root: ResourcePath) -> None:
+    """Let requests to a store fail soon, instead of trying for as long as its libraries would."""
+    if root.scheme != "s3":
+        return
+    # 3 s to make a connection, not 60: the one way to say so to a client that somebody else makes.
+    os.environ.setdefault("AWS_DEFAULTS_MODE", "standard")
+    _client(root).meta.events.register_first("needs-retry.s3", _give_up, unique_id="pfs-ingestd-be-brief")
+
+
+def _give_up(
+    *, attempts: int, response: Any, caught_exception: Exception | None, operation: Any, **_: object
+) -> None:
+    """Raise what a request has failed with for the last time that it may."""
+    if attempts < ATTEMPTS:
+        return
+    if caught_exception is not None:
+        raise caught_exception
+    http, parsed = response
+    if http.status_code >= 500 or http.status_code == 429:  # noqa: PLR2004 (the numbers of HTTP)
+        raise ClientError(parsed, operation.name)
+
+
+def look_at(uri: ResourcePath) -> Object | None:
+    """Ask a store for what it knows of an object; `None` if there is none."""
+    try:
+        found = _client(uri).head_object(Bucket=_bucket(uri), Key=uri.relativeToPathRoot)
+    except ClientError as error:
+        if _status(error) == 404:  # noqa: PLR2004 (not found)
+            return None
+        raise
+    return Object(uri, found["ContentLength"], found["ETag"].strip('"'), found["LastModified"])
+
+
+def same_digest(found: Object, source: Path) -> bool:
+    """Say whether the entity tag of an object proves that it has the content of a file.
+
+    If not, it may have that content nevertheless: stores that encrypt have other tags.
+    """
+    digest, dash, parts = found.tag.partition("-")
+    if not dash:
+        return _md5(source) == digest
+    first = _client(found.uri).head_object(
+        Bucket=_bucket(found.uri), Key=found.uri.relativeToPathRoot, PartNumber=1
+    )
+    length = int(first["ContentLength"])
+    if not length or -(-found.size // length) != int(parts):
+        return False
+    return _md5_of_parts(source, length) == digest
+
+
+def objects_below(prefix: ResourcePath, beginning: str = "") -> Iterator[Object]:
+    """List the objects below a URI whose further keys have some beginning, ascending by key."""
+    for page in _pages(prefix, "list_objects_v2", beginning):
+        for entry in page.get("Contents", ()):
+            uri = _at(prefix, entry["Key"])
+            yield Object(uri, entry["Size"], entry["ETag"].strip('"'), entry["LastModified"])
+
+
+def uploads_below(prefix: ResourcePath, beginning: str) -> Iterator[tuple[datetime, Callable[[], object]]]:
+    """List the uploads in parts that are not finished: when each was begun, and how to abort it."""
+    client, bucket = _client(prefix), _bucket(prefix)
+    for page in _pages(prefix, "list_multipart_uploads", beginning):
+        for entry in page.get("Uploads", ()):
+            key, number = entry["Key"], entry["UploadId"]
+            abort = partial(client.abort_multipart_upload, Bucket=bucket, Key=key, UploadId=number)
+            yield entry["Initiated"], abort
+
+
+def _pages(prefix: ResourcePath, operation: str, beginning: str) -> Iterator[Mapping[str, Any]]:
+    paginator = _client(prefix).get_paginator(operation)
+    yield from paginator.paginate(Bucket=_bucket(prefix), Prefix=f"{prefix.relativeToPathRoot}{beginning}")
+
+
+def _at(prefix: ResourcePath, key: str) -> ResourcePath:
+    return prefix.join(key.removeprefix(prefix.relativeToPathRoot), forceDirectory=False)
+
+
+def _client(uri: ResourcePath) -> Any:
+    return uri.client  # type: ignore[attr-defined]  # of S3ResourcePath
+
+
+def _bucket(uri: ResourcePath) -> str:
+    # A profile may stand before it, and what looks like a port may be part of it.
+    return uri.netloc.rpartition("@")[2]
+
+
+def _status(error: Any) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _md5(source: Path) -> str:
+    with source.open("rb") as file:
+        return str(hashlib.file_digest(file, _hash).hexdigest())
+
+
+def _md5_of_parts(source: Path, length: int) -> str:
+    whole = _hash()
+    with source.open("rb") as file:
+        for _ in count():
+            part, left = _hash(), length
+            while left and (chunk := file.read(min(left, CHUNK))):
+                part.update(chunk)
+                left -= len(chunk)
+            if left == length:
+                return str(whole.hexdigest())
+            whole.update(part.digest())
+    raise AssertionError
+
+
+def _hash() -> Any:
+    return hashlib.md5(usedforsecurity=False)
