@@ -23,6 +23,7 @@ from fakes import (
     FakeWatcher,
 )
 from pfs_ingestd.completions import Completions
+from pfs_ingestd.control import Control
 from pfs_ingestd.herald import Herald
 from pfs_ingestd.ingester import Ingester
 from pfs_ingestd.intake import Intake
@@ -108,6 +109,7 @@ class Rig:
         self.patience = patience
         self.pace = Pace(
             rescan=timedelta(seconds=10),
+            settle=patience.settle,
             probe_interval=timedelta(seconds=5),
             batch_files=batch_files,
             fail_fast=fail_fast,
@@ -156,6 +158,7 @@ class Rig:
             self.doom.wrap, (self.inbox, self.folder, self.headers, self.repository, self.copier)
         )
         journal = Journal(inbox)
+        control = Control(inbox, self.clock)
         herald = Herald(
             couriers=self.couriers,
             topics=self.topics,
@@ -167,6 +170,7 @@ class Rig:
         reporter = Reporter(
             inbox=inbox,
             journal=journal,
+            control=control,
             sink=self.status,
             metrics=self.metrics,
             disks=FakeDisks(),
@@ -205,6 +209,7 @@ class Rig:
             ),
             watcher=self.watcher,
             completions=Completions(inbox, journal, self.clock),
+            control=control,
             reporter=reporter,
             clock=self.clock,
             pace=self.pace,

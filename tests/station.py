@@ -12,6 +12,7 @@ from pfs_ingestd.adapters.folder import WatchedFolder
 from pfs_ingestd.adapters.headers import FitsHeaders
 from pfs_ingestd.adapters.repository.copying import copy_file
 from pfs_ingestd.completions import Completions
+from pfs_ingestd.control import Control
 from pfs_ingestd.errors import Code, TryLater
 from pfs_ingestd.exposure import Exposure, RawHeader
 from pfs_ingestd.ingester import Ingester
@@ -133,6 +134,7 @@ class Station:
         headers, repository = self._around(_Counting(self)), self._around(self.repository)
         copier = self._around(self.copier)
         journal = Journal(self.inbox)
+        control = Control(self.inbox, self.clock)
         self.daemon = Daemon(
             mailbox=SimpleQueue(),
             inbox=self.inbox,
@@ -160,11 +162,13 @@ class Station:
             ),
             watcher=FakeWatcher((self.root,)),
             completions=Completions(self.inbox, journal, self.clock),
+            control=control,
             reporter=Reporter(
                 noticeboard=None,
                 herald=None,
                 inbox=self.inbox,
                 journal=journal,
+                control=control,
                 sink=self.status,
                 metrics=None,
                 disks=FakeDisks(),
@@ -177,6 +181,7 @@ class Station:
             clock=self.clock,
             pace=Pace(
                 rescan=timedelta(seconds=10),
+                settle=self.patience.settle,
                 probe_interval=timedelta(seconds=5),
                 batch_files=100,
                 fail_fast=False,

@@ -64,6 +64,8 @@ class Intake:
 
     Attributes
     ----------
+    claiming : `bool`
+        Whether anything may be claimed; what is in hand is finished in any case.
     outage : `Trouble` or `None`
         Why the repository cannot be used at present.
     next_probe : `~datetime.datetime`
@@ -95,6 +97,7 @@ class Intake:
         self._batch_bytes = batch_bytes
         self._probe_interval = probe_interval
         self._copying: dict[Path, tuple[FileRecord, ReadFile]] = {}
+        self.claiming = True
         self.outage: Trouble | None = None
         self.next_probe = self._next_question = clock.now()
 
@@ -118,6 +121,11 @@ class Intake:
             _log.info("outage.ended", code=self.outage.error.code, seconds=seconds)
             self.outage = None
 
+    @property
+    def copying(self) -> bool:
+        """Whether files are being copied."""
+        return bool(self._copying)
+
     def work(self, read: Mapping[Path, ReadFile]) -> bool:
         """Store what has been copied, then one batch of what is ready.
 
@@ -132,7 +140,7 @@ class Intake:
             Whether there may be more to be claimed at once.
         """
         self._store_copied()
-        if self.outage:
+        if self.outage or not self.claiming:
             return False
         now = self._clock.now()
         # What would have to wait for others to be copied stays ready, and lets what is smaller pass.
@@ -145,17 +153,18 @@ class Intake:
     def next_due(self) -> datetime | None:
         """Tell when the next file falls due; `None` if something else has to happen before.
 
-        What is ready and waits for room among the copies is not due: the end of a copy wakes the loop.
+        What is ready and waits for room among the copies is not due: the end of a copy wakes the loop. Nor is
+        it while nothing is to be claimed.
         """
         if self.outage:
             return None
-        full = self._copier.room() is not None
-        return self._inbox.next_due({State.SEEN} if full else {State.SEEN, State.READY})
+        held = not self.claiming or self._copier.room() is not None
+        return self._inbox.next_due({State.SEEN} if held else {State.SEEN, State.READY})
 
     def wake_known(self) -> None:
         """Wake the pfsConfigs whose visits someone else has brought into the repository."""
         now = self._clock.now()
-        if self.outage or now < self._next_question:
+        if self.outage or not self.claiming or now < self._next_question:
             return
         self._next_question = now + QUESTIONS
         visits = {record.visit for record in self._inbox.in_state({State.WAITING})}
@@ -217,7 +226,9 @@ class Intake:
             self._copying[each.record.path] = each.record, each.file
             self._copier.begin(each.file.sighting, each.where, live=each.record.live)
         raws = {r.visit for r in moved if r.kind is Kind.RAW and r.state is State.INGESTED}
-        self._claim(self._woken(raws, {State.WAITING, State.ORPHANED}), {})
+        woken = self._woken(raws, {State.WAITING, State.ORPHANED})
+        if self.claiming:
+            self._claim(woken, {})
 
     def _woken(self, visits: Collection[int], states: Collection[State]) -> Sequence[FileRecord]:
         waiting = self._inbox.of_visits(visits, states) if visits else ()

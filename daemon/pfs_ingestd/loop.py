@@ -8,11 +8,14 @@ from datetime import datetime, timedelta
 import structlog
 
 from pfs_ingestd.completions import Completions
+from pfs_ingestd.control import Control
+from pfs_ingestd.endings import Ending, after_draining, after_once, said_by
 from pfs_ingestd.errors import Code, ExitCode, Fatal, Interrupted, Outage, TryLater
 from pfs_ingestd.intake import Intake, Trouble
 from pfs_ingestd.journal import Journal
+from pfs_ingestd.orders import What
 from pfs_ingestd.ports import Blind, Clock, Hint, Inbox, Mailbox, Message, Stop, Watcher, WatcherHealth
-from pfs_ingestd.records import PENDING, FileRecord, State, path_text
+from pfs_ingestd.records import FileRecord, State, path_text
 from pfs_ingestd.reporter import Reporter
 from pfs_ingestd.scanner import Scanner
 
@@ -50,9 +53,12 @@ class Pace:
         How many files are read in one tick.
     fail_fast : `bool`
         Whether the first rejected file stops the daemon.
+    settle : `~datetime.timedelta`
+        How long a file has to be at rest: one that a drain meets may still have to be so for that long.
     """
 
     rescan: timedelta
+    settle: timedelta
     probe_interval: timedelta
     batch_files: int
     fail_fast: bool
@@ -77,6 +83,8 @@ class Daemon:
         Makes the daemon prompt.
     completions : `Completions`
         Tells of visits that are complete.
+    control : `Control`
+        Hears what operators order.
     reporter : `Reporter`
         Tells operators and the service manager how it goes.
     clock : `Clock`
@@ -95,6 +103,7 @@ class Daemon:
         intake: Intake,
         watcher: Watcher,
         completions: Completions,
+        control: Control,
         reporter: Reporter,
         clock: Clock,
         pace: Pace,
@@ -106,6 +115,7 @@ class Daemon:
         self._intake = intake
         self._watcher = watcher
         self._completions = completions
+        self._control = control
         self._reporter = reporter
         self._clock = clock
         self._pace = pace
@@ -115,9 +125,10 @@ class Daemon:
         self._busy = True
         self._inbox_trouble: Trouble | None = None
         self._recovery_due = True
+        self._scan_ordered = False
         self._next_due: datetime | None = None
-        self._finished: ExitCode | None = None
-        self._failed_fast: FileRecord | None = None
+        self._once = False
+        self._ending: Ending | None = None
         self._failures = 0
 
     def run(self, *, once: bool = False) -> ExitCode:
@@ -130,25 +141,20 @@ class Daemon:
         Fatal
             If the repository or the inbox cannot be used as they are, or the loop fails again and again.
         """
+        self._once = once
         _log.info("daemon.started", once=once)
         if not once:
             self._watcher.start(self._mailbox.put)
         try:
             self._reporter.starting()
-            code = self._serve(once=once)
+            ending = self._serve()
             self._give_back()
         except Fatal as error:
             bug = error.code is Code.BUG
             self._end(ExitCode.BUG if bug else ExitCode.CONFIGURATION, str(error))
             raise
-        reason = ""
-        if self._failed_fast:
-            path = path_text(self._failed_fast.path)
-            reason = f"{path}: {self._failed_fast.error}; retry or skip it, then start again"
-        elif code is ExitCode.TRY_AGAIN:
-            reason = "; ".join(str(trouble.error) for trouble in self._troubles())
-        self._end(code, reason)
-        return code
+        self._end(ending.code, ending.reason)
+        return ending.code
 
     def tick(self, messages: Sequence[Message]) -> None:
         """Look where hints point, go on with the scan, and ingest one batch.
@@ -160,6 +166,7 @@ class Daemon:
         """
         if self._recovery_due:
             self._recover()
+        self._obey()
         self._scanner.hinted([message for message in messages if isinstance(message, Hint)])
         if Blind.BLIND in messages:
             self._next_scan = min(self._next_scan, self._last_scan + BLIND_GAP)
@@ -173,8 +180,19 @@ class Daemon:
         self._intake.give_up_waiting()
         self._completions.tell()
         self._next_due = self._intake.next_due()
-        self._finished = self._is_finished()
+        self._ending = self._find_ending()
         self._report()
+
+    def _obey(self) -> None:
+        """Do what operators have ordered."""
+        for order in self._control.listen():
+            if order.what is What.RESCAN:
+                self._scanner.again(order.paths)
+            if order.what in {What.RESCAN, What.DRAIN}:
+                self._scan_ordered = True
+        self._intake.claiming = not self._control.paused
+        if drain := self._control.standing.draining:
+            self._reporter.draining(f"draining, as ordered {said_by(drain)}")
 
     def _end(self, code: ExitCode, reason: str) -> None:
         self._reporter.stopping()
@@ -182,33 +200,34 @@ class Daemon:
         self._reporter.stopped(code, reason)
         _log.info("daemon.stopped", exit_code=int(code), reason=reason)
 
-    def _serve(self, *, once: bool) -> ExitCode:
+    def _serve(self) -> Ending:
         try:
-            return self._turn(once=once)
+            return self._turn()
         except Interrupted:
             _log.warning("daemon.interrupted")
-            return ExitCode.DONE
+            return Ending(ExitCode.DONE)
 
-    def _turn(self, *, once: bool) -> ExitCode:
+    def _turn(self) -> Ending:
         if self._pace.fail_fast and (rejected := next(self._inbox.in_state({State.REJECTED}), None)):
-            self._failed_fast = rejected
-            return ExitCode.FAILED_FAST
+            return _failed_fast(rejected)
         # Before anything is claimed for it.
         self._intake.probe()
         if self._pace.fail_fast and self._intake.outage:
-            return ExitCode.TRY_AGAIN
+            return self._given_up()
         while True:
             messages = self._messages()
             if Stop.STOP in messages:
-                return ExitCode.DONE
+                return Ending(ExitCode.DONE)
             self._guarded_tick(messages)
             if self._pace.fail_fast and self._journal.last_rejected:
-                self._failed_fast = self._journal.last_rejected
-                return ExitCode.FAILED_FAST
-            if once and self._troubles():
-                return ExitCode.TRY_AGAIN
-            if once and self._finished is not None:
-                return self._finished
+                return _failed_fast(self._journal.last_rejected)
+            if self._once and self._troubles():
+                return self._given_up()
+            if self._ending:
+                return self._ending
+
+    def _given_up(self) -> Ending:
+        return Ending(ExitCode.TRY_AGAIN, "; ".join(str(trouble.error) for trouble in self._troubles()))
 
     def _messages(self) -> Sequence[Message]:
         """Take all messages there are, after waiting for one until something falls due."""
@@ -274,8 +293,9 @@ class Daemon:
 
     def _scan(self) -> None:
         now = self._clock.now()
-        if not self._scanner.scanning and now >= self._next_scan:
+        if not self._scanner.scanning and (self._scan_ordered or now >= self._next_scan):
             self._last_scan = now
+            self._scan_ordered = False
             self._scanner.begin()
         if not self._scanner.scanning:
             return
@@ -314,11 +334,23 @@ class Daemon:
             self._health = self._watcher.check()
         self._reporter.report(troubles, self._health, self._scanner.last_scan)
 
-    def _is_finished(self) -> ExitCode | None:
-        """Tell how it ended, once a scan was made and every file has come to a state in which it can stay."""
+    def _find_ending(self) -> Ending | None:
+        """Tell how it ends by itself, once a scan was made and nothing is left that can be done now."""
         if not self._scanned or self._scanner.scanning:
             return None
-        counts = self._inbox.counts()
-        if any(counts[state] for state in PENDING):
-            return None
-        return ExitCode.SOME_REJECTED if counts[State.REJECTED] else ExitCode.DONE
+        drain, paused = self._control.standing.draining, self._control.standing.paused
+        if drain and self._is_drained():
+            return after_draining(drain, self._inbox.counts(), paused)
+        return after_once(self._inbox.counts(), paused) if self._once else None
+
+    def _is_drained(self) -> bool:
+        """Say whether all was done that could be when a scan ended that began after the order."""
+        scan = self._scanner.last_scan
+        if self._busy or self._intake.copying or self._scan_ordered or scan is None:
+            return False
+        return self._clock.now() - scan.at >= self._pace.settle
+
+
+def _failed_fast(record: FileRecord) -> Ending:
+    reason = f"{path_text(record.path)}: {record.error}; retry or skip it, then start again"
+    return Ending(ExitCode.FAILED_FAST, reason)

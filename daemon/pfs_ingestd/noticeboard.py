@@ -6,8 +6,10 @@ import structlog
 
 from pfs_ingestd.board.night import MOST_VISITS, Night, night_of
 from pfs_ingestd.board.page import page
+from pfs_ingestd.control import Control
 from pfs_ingestd.errors import Fatal, Outage, TryLater
 from pfs_ingestd.journal import Journal
+from pfs_ingestd.orders import Standing
 from pfs_ingestd.ports import BoardSink, Clock, Inbox
 
 __all__ = ["Noticeboard", "read_night"]
@@ -39,10 +41,11 @@ def read_night(inbox: Inbox, night: date | None, now: datetime, *, configs_expec
     configs_expected : `bool`
         Whether each visit has a pfsConfig.
     """
+    paused = Standing().after(inbox.orders(0)).paused
     chosen = night or inbox.newest_night(now.date()) or now.date()
     while True:
         records = inbox.of_night(chosen, MOST_VISITS + 1)
-        board = night_of(chosen, records, now, configs_expected=configs_expected)
+        board = night_of(chosen, records, now, configs_expected=configs_expected, paused=paused)
         # A raw that cannot be read has the date of its file, which need not be that of its visit.
         earlier = inbox.newest_night(chosen - timedelta(days=1))
         if night or board.visits or earlier is None:
@@ -59,6 +62,8 @@ class Noticeboard:
         What is known of the night.
     journal : `Journal`
         Knows whether anything has changed.
+    control : `Control`
+        Knows whether an operator has ordered anything.
     sink : `BoardSink`
         Where the board goes.
     clock : `Clock`
@@ -68,14 +73,22 @@ class Noticeboard:
     """
 
     def __init__(
-        self, *, inbox: Inbox, journal: Journal, sink: BoardSink, clock: Clock, configs_expected: bool
+        self,
+        *,
+        inbox: Inbox,
+        journal: Journal,
+        control: Control,
+        sink: BoardSink,
+        clock: Clock,
+        configs_expected: bool,
     ) -> None:
         self._inbox = inbox
         self._journal = journal
+        self._control = control
         self._sink = sink
         self._clock = clock
         self._configs_expected = configs_expected
-        self._changes = -1
+        self._known: object = None
         self._begun = clock.now() - LONGEST
         self._pause = SHORTEST
         self._unwritable = False
@@ -95,7 +108,7 @@ class Noticeboard:
         """
         begun = self._clock.now()
         age = begun - self._begun
-        changed = self._journal.changes != self._changes
+        changed = self._known != (self._journal.changes, self._control.standing)
         # A clock that was set back ends a pause, too.
         if last or not timedelta(0) <= age < LONGEST or (changed and age >= self._pause):
             self._begun = begun
@@ -105,7 +118,7 @@ class Noticeboard:
     def _write(self, *, last: bool) -> None:
         """Write the board; what keeps it from being written is told once, and keeps nothing else."""
         now = self._clock.now()
-        self._changes = self._journal.changes
+        self._known = (self._journal.changes, self._control.standing)
         try:
             night = read_night(self._inbox, None, now, configs_expected=self._configs_expected)
             self._sink.write(page(night))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import structlog
 
+from pfs_ingestd.control import Control
+from pfs_ingestd.endings import said_by
 from pfs_ingestd.errors import ExitCode, Fatal, IngestdError, Outage, TryLater
 from pfs_ingestd.figures import SLOT, memory
 from pfs_ingestd.herald import Herald
@@ -37,6 +39,8 @@ class Reporter:
         Where the counts come from.
     journal : `Journal`
         Knows the last files, and what was done with all of them.
+    control : `Control`
+        Knows what operators have ordered.
     sink : `StatusSink`
         Where the status goes.
     metrics : `MetricsSink` or `None`
@@ -60,6 +64,7 @@ class Reporter:
         *,
         inbox: Inbox,
         journal: Journal,
+        control: Control,
         sink: StatusSink,
         metrics: MetricsSink | None,
         disks: DiskRooms,
@@ -71,6 +76,7 @@ class Reporter:
     ) -> None:
         self._inbox = inbox
         self._journal = journal
+        self._control = control
         self._sink = sink
         self._metrics = metrics
         self._disks = disks
@@ -100,8 +106,13 @@ class Reporter:
 
     def running(self) -> None:
         """Say that the first scan is done."""
-        self._become(Phase.RUNNING)
+        if self._condition.phase is not Phase.STOPPING:
+            self._become(Phase.RUNNING)
         self._notifier.ready()
+
+    def draining(self, reason: str) -> None:
+        """Say that the daemon stops as soon as it can; the service manager is told when it does."""
+        self._become(Phase.STOPPING, reason)
 
     def report(
         self, troubles: Sequence[IngestdError], health: Sequence[WatcherHealth], scan: ScanCost | None
@@ -122,7 +133,8 @@ class Reporter:
             self._herald.renew(troubles)
         age = self._clock.now() - self._told_at
         failing = [hook.hook for hook in self._hooks() if hook.failures]
-        worth_telling = (self._condition.phase, [error.code for error in troubles], health, failing)
+        codes = [error.code for error in troubles]
+        worth_telling = (self._condition.phase, codes, health, failing, self._control.standing)
         changed = worth_telling != self._told
         if changed or age >= LONGEST or (age >= SHORTEST and self._journal.changes != self._changes):
             self._told = worth_telling
@@ -194,6 +206,7 @@ class Reporter:
             self._condition,
             now=self._clock.now(),
             process=self._process,
+            standing=self._control.standing,
             troubles=troubles,
             watchers=self._health,
             scan=self._scan,
@@ -230,4 +243,5 @@ def _sentence(status: Status) -> str:
     """Sum the status up in one line, for `systemctl status`."""
     counts = ", ".join(f"{count} {state}" for state, count in status.counts.items() if count)
     reason = f": {status.condition.reason}" if status.condition.reason else ""
-    return f"{status.condition.phase}{reason} ({counts or 'no files yet'})"
+    pause = f", paused {said_by(status.standing.paused)}" if status.standing.paused else ""
+    return f"{status.condition.phase}{pause}{reason} ({counts or 'no files yet'})"

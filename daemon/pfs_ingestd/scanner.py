@@ -1,6 +1,7 @@
 """Hints and scans in, records of what is new, changed or complete out."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -46,6 +47,9 @@ class _Step:
     mark: FolderMark | None = None
 
 
+# Stands among the paths that are to be listed again for all of them; each of those is absolute.
+_EVERYWHERE = Path()
+
 _log = structlog.get_logger()
 
 
@@ -63,6 +67,8 @@ class _Scan:
         How many folders were listed, and how many new files found.
     unanswered : `set` [`~pathlib.Path`]
         Folders in which a file could not be looked at: they are listed again.
+    again : `set` [`~pathlib.Path`]
+        Files and folders whose known files are looked at, too.
     asks : `bool`
         Whether the repository is worth asking.
     outage : `Outage` or `None`
@@ -74,6 +80,7 @@ class _Scan:
     folders: int = 0
     new: int = 0
     unanswered: set[Path] = field(default_factory=set)
+    again: set[Path] = field(default_factory=set)
     asks: bool = True
     outage: Outage | None = None
 
@@ -124,6 +131,7 @@ class Scanner:
         self._patience = patience
         self._rounds = Rounds(inbox, clock)
         self._scan: _Scan | None = None
+        self._again: set[Path] = set()
         self._outage: Outage | None = None
         self.last_scan: ScanCost | None = None
 
@@ -143,9 +151,23 @@ class Scanner:
         roots = [self._outage] if self._outage else []
         return [*roots, *self._folder.problems().values()]
 
+    def again(self, paths: Collection[Path]) -> None:
+        """Forget of folders that they were listed, for the scan that begins next.
+
+        Parameters
+        ----------
+        paths : `~collections.abc.Collection` [`~pathlib.Path`]
+            Files and folders, with all that is below them; the scan looks at the files there that are known,
+            too. Empty means all folders, and no more files than in any scan: there may be half a million.
+        """
+        self._again |= set(paths) or {_EVERYWHERE}
+
     def begin(self) -> None:
         """Begin a scan of all watched folders; one that is under way is begun anew."""
-        self._scan = scan = _Scan(self._clock.now())
+        if self._again:
+            self._journal.forget({folder for folder in self._journal.marks() if self._forgotten(folder)})
+        self._scan = scan = _Scan(self._clock.now(), again=self._again - {_EVERYWHERE})
+        self._again = set()
         scan.steps = self._steps(scan)
 
     def advance(self, files: int) -> None:
@@ -156,6 +178,7 @@ class Scanner:
             self._advance(self._scan, files)
         except BaseException:
             # What was seen in this slice may not be written down: only another scan comes to it again.
+            self._again |= self._scan.again
             self._scan = None
             raise
 
@@ -254,9 +277,16 @@ class Scanner:
             absent = {State.GONE, State.INGESTED, State.INGESTING}
             new = {name for name in listing.names if known.get(name, State.GONE) is State.GONE}
             missing = {name for name in known.keys() - listing.names if known[name] not in absent}
-            for name in sorted(new | missing):
+            asked = {name for name in known if _is_below(folder / name, scan.again)}
+            for name in sorted(new | missing | asked):
                 yield _Step(folder / name, fresh=name not in known)
             yield _Step(mark=listing.mark)
+
+    def _forgotten(self, folder: Path) -> bool:
+        """Say whether somebody asked for what is in a folder."""
+        if _EVERYWHERE in self._again:
+            return True
+        return _is_below(folder, self._again) or any(path.parent == folder for path in self._again)
 
     def _stored(self, scan: _Scan, seen: Mapping[Path, Sighting | None]) -> Mapping[Path, str]:
         """Ask the repository which files of a backlog it has, as long as it answers; the others are read."""
@@ -335,3 +365,8 @@ class Scanner:
 
     def _judged(self, record: FileRecord, answer: IngestdError | None) -> FileRecord:
         return judged(record, answer, patience=self._patience, now=self._clock.now())
+
+
+def _is_below(path: Path, places: AbstractSet[Path]) -> bool:
+    """Say whether a path is one of some files and folders, or below one."""
+    return bool(places) and not places.isdisjoint({path, *path.parents})

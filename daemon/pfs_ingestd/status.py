@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from pfs_ingestd.figures import Amount, Throughput
+from pfs_ingestd.orders import Order, Standing
 from pfs_ingestd.records import PENDING, FileRecord, State, path_text
 from pfs_ingestd.text import one_line, short_line
 
@@ -234,6 +235,8 @@ class Status:
         What it is doing.
     process : `Process`
         Who speaks.
+    standing : `Standing`
+        What operators have ordered.
     watchers : `tuple` [`WatchedRoot`]
         How each root is watched.
     scan : `ScanCost` or `None`
@@ -257,6 +260,7 @@ class Status:
     heartbeat: datetime
     condition: Condition
     process: Process
+    standing: Standing
     watchers: tuple[WatchedRoot, ...]
     scan: ScanCost | None
     scanned: Mapping[Path, datetime]
@@ -306,6 +310,8 @@ class Status:
             "program_version": short_line(self.process.program_version, longest),
             "repository": _short_path(self.process.repository, longest),
             "started": _time(self.process.started),
+            "paused": self.standing.paused and _order(self.standing.paused, longest),
+            "heard": self.standing.number,
             "watchers": [self._watcher(watcher, longest) for watcher in watchers],
             "watchers_left_out": len(self.watchers) - len(watchers),
             "last_scan": self.scan and _scan(self.scan),
@@ -345,6 +351,7 @@ def summarise(
     *,
     now: datetime,
     process: Process,
+    standing: Standing,
     troubles: Sequence[str],
     watchers: Sequence[WatchedRoot],
     scan: ScanCost | None,
@@ -370,7 +377,7 @@ def summarise(
         The time.
     troubles : `~collections.abc.Sequence` [`str`]
         What does not work, for a person: an outage, an unreadable folder.
-    process, watchers, scan, scanned, counts, oldest_pending, throughput, disks, hooks
+    process, standing, watchers, scan, scanned, counts, oldest_pending, throughput, disks, hooks
         See `Status`; the counts come from the inbox.
     last_ingested, last_rejected, last_changed
         See `Status`.
@@ -383,6 +390,7 @@ def summarise(
         heartbeat=now,
         condition=_condition(before, "; ".join(reasons), now),
         process=process,
+        standing=standing,
         watchers=tuple(watchers),
         scan=scan,
         scanned=dict(scanned),
@@ -401,6 +409,14 @@ def _condition(before: Condition, reason: str, now: datetime) -> Condition:
     if before.phase not in {Phase.RUNNING, Phase.DEGRADED}:
         return before
     return before.become(Phase.DEGRADED if reason else Phase.RUNNING, reason, now)
+
+
+def _order(order: Order, longest: int) -> dict[str, object]:
+    return {
+        "since": _time(order.at),
+        "by": short_line(order.by, longest),
+        "reason": short_line(order.reason, longest),
+    }
 
 
 def _scan(scan: ScanCost) -> dict[str, object]:

@@ -36,6 +36,7 @@ from pfs_ingestd.adapters.system import (
 from pfs_ingestd.adapters.watcher import InotifyWatcher, PollWatcher, Watchers
 from pfs_ingestd.completions import Completions
 from pfs_ingestd.config import Config, Problem, problems
+from pfs_ingestd.control import Control
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Rejected
 from pfs_ingestd.herald import Herald
 from pfs_ingestd.ingester import Ingester
@@ -155,17 +156,19 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
         headers = FitsHeaders(corrections=search_path(environ), workers=config.watch.workers)
         stack.callback(headers.close)
         journal = Journal(inbox)
+        control = Control(inbox, clock)
         couriers = couriers_of(config, environ)
         for courier in couriers:
             stack.callback(courier.cancel)
         reporter = Reporter(
             inbox=inbox,
             journal=journal,
+            control=control,
             sink=StatusFile(config.status.file),
             metrics=MetricsFile(config.status.metrics) if config.status.metrics else None,
             disks=Disks(_written_to(config), monotonic=time.monotonic),
             notifier=SystemdNotifier(environ),
-            noticeboard=_noticeboard(config, inbox, journal, clock),
+            noticeboard=_noticeboard(config, inbox, journal, control, clock),
             herald=_herald(config, couriers, journal, clock),
             process=Process(
                 pid=me.pid,
@@ -203,10 +206,12 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
             ),
             watcher=_watcher("poll" if once else config.watch.mode, list(roots), folder, mailbox),
             completions=Completions(inbox, journal, clock),
+            control=control,
             reporter=reporter,
             clock=clock,
             pace=Pace(
                 rescan=config.watch.rescan,
+                settle=config.watch.settle,
                 probe_interval=config.ingest.probe_interval,
                 batch_files=config.ingest.batch_files,
                 fail_fast=config.ingest.policy == "fail-fast",
@@ -345,12 +350,15 @@ def _written_to(config: Config) -> Mapping[str, Path]:
     return {what: folder for what, folder in folders.items() if folder}
 
 
-def _noticeboard(config: Config, inbox: SqlInbox, journal: Journal, clock: SystemClock) -> Noticeboard | None:
+def _noticeboard(
+    config: Config, inbox: SqlInbox, journal: Journal, control: Control, clock: SystemClock
+) -> Noticeboard | None:
     if config.status.board is None:
         return None
     return Noticeboard(
         inbox=inbox,
         journal=journal,
+        control=control,
         sink=BoardFile(config.status.board),
         clock=clock,
         configs_expected=bool(config.watch.pfs_config),

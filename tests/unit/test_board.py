@@ -20,6 +20,7 @@ from pfs_ingestd.board.page import page
 from pfs_ingestd.board.slots import LETTERS, MEANINGS, SLOTS
 from pfs_ingestd.board.style import STYLE
 from pfs_ingestd.board.visits import CONFIG, MISSING_AFTER, Mark, Verdict, visits_of
+from pfs_ingestd.control import Control
 from pfs_ingestd.errors import Code, Fatal, Outage, TryLater
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.noticeboard import LONGEST, SHORTEST, Noticeboard, read_night
@@ -340,10 +341,12 @@ class Desk:
         self.clock = FakeClock(NOW)
         self.inbox = FakeInbox()
         self.journal = Journal(self.inbox)
+        self.control = Control(self.inbox, self.clock)
         self.sink = Sink()
         self.board = Noticeboard(
             inbox=self.inbox,
             journal=self.journal,
+            control=self.control,
             sink=self.sink,
             clock=self.clock,
             configs_expected=True,

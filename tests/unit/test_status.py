@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pfs_ingestd.figures import Amount, Throughput
+from pfs_ingestd.orders import Order, Standing, What
 from pfs_ingestd.ports import WatcherHealth
 from pfs_ingestd.records import FileRecord, Kind, State
 from pfs_ingestd.status import (
@@ -62,6 +63,7 @@ def told(before=RUNNING, **changes):
     facts = {
         "now": NOW,
         "process": PROCESS,
+        "standing": Standing(),
         "troubles": (),
         "watchers": (SEEING,),
         "scan": None,
@@ -102,6 +104,9 @@ def test_the_status_says_all_there_is():
                 hook="webhook", to="https://chat/***", failures=3, reason="it answered 500", waiting=9
             ),
         ),
+        standing=Standing(
+            number=12, paused=Order(what=What.PAUSE, by="alice@summit", at=EARLIER, reason="move")
+        ),
         counts={State.SEEN: 1, State.READY: 2, State.INGESTED: 30},
         oldest_pending=EARLIER,
         last_ingested=a_record(state=State.INGESTED),
@@ -119,6 +124,8 @@ def test_the_status_says_all_there_is():
         "program_version": "0.1.0",
         "repository": "/data/butler",
         "started": "2026-11-22T09:55:00.000+00:00",
+        "paused": {"since": "2026-11-22T09:55:00.000+00:00", "by": "alice@summit", "reason": "move"},
+        "heard": 12,
         "watchers": [
             {
                 "root": "/data/raw",

@@ -98,6 +98,10 @@ class Collector:
             phase.add_metric([str(each)], float(each is status.condition.phase))
         yield phase
 
+        yield _gauge(
+            "paused", "1 while an operator has paused the queue.", float(bool(status.standing.paused))
+        )
+
     def _files(self) -> Iterator[Metric]:
         status = self._status
         files = GaugeMetricFamily("pfs_ingestd_files", "Files that the inbox has.", labels=["state"])

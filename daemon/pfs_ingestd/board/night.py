@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from statistics import median
 
 from pfs_ingestd.board.visits import CONFIG, MISSING_AFTER, Mark, Verdict, Visit, mark_of, visits_of
+from pfs_ingestd.orders import Order
 from pfs_ingestd.records import FileRecord, Kind, State, path_text
 
 __all__ = ["MOST_VISITS", "Concern", "Night", "Slot", "night_of"]
@@ -101,6 +102,8 @@ class Night:
         How much was ingested when, without a gap.
     cut : `bool`
         Whether there are older visits that were left out.
+    paused : `Order` or `None`
+        The pause that held at that time.
     """
 
     date: date
@@ -109,6 +112,7 @@ class Night:
     concerns: Sequence[Concern]
     slots: Sequence[Slot]
     cut: bool = False
+    paused: Order | None = None
 
     @property
     def marks(self) -> Mapping[Mark, int]:
@@ -161,6 +165,16 @@ class Night:
             text += f"; {_number(alone, 'pfsConfig')} without raws, as after a convergence"
         return f"{text}."
 
+    @property
+    def warning(self) -> str:
+        """What keeps the night from going on, in words; empty if nothing does."""
+        if not self.paused:
+            return ""
+        why = f": {self.paused.reason}" if self.paused.reason else ""
+        since = self.paused.at.astimezone(UTC)
+        by = f"PAUSED by {self.paused.by} since {since:%Y-%m-%d %H:%M} UTC"
+        return f"{by}{why}. Files wait until somebody resumes."
+
     def as_json(self) -> Mapping[str, object]:
         """Write it as values that JSON can hold, times as ISO 8601 in UTC."""
         return {
@@ -170,6 +184,8 @@ class Night:
             "complete": self.complete,
             "sentence": self.sentence,
             "cut": self.cut,
+            "paused": self.paused
+            and {"since": _time(self.paused.at), "by": self.paused.by, "reason": self.paused.reason},
             "visits": [
                 {
                     "visit": visit.number,
@@ -198,7 +214,12 @@ class Night:
 
 
 def night_of(
-    night: date, records: Iterable[FileRecord], now: datetime, *, configs_expected: bool = True
+    night: date,
+    records: Iterable[FileRecord],
+    now: datetime,
+    *,
+    configs_expected: bool = True,
+    paused: Order | None = None,
 ) -> Night:
     """Put together what became of the visits of a night.
 
@@ -212,6 +233,8 @@ def night_of(
         The time.
     configs_expected : `bool`, optional
         Whether each visit has a pfsConfig.
+    paused : `Order` or `None`, optional
+        The pause that holds.
     """
     visits = [
         visit for visit in visits_of(records, now, configs_expected=configs_expected) if visit.night == night
@@ -226,6 +249,7 @@ def night_of(
         concerns=[concern for visit in visits for concern in _concerns(visit)],
         slots=_slots([record for record in files if record.state is State.INGESTED]),
         cut=cut,
+        paused=paused,
     )
 
 

@@ -25,7 +25,7 @@ _PAGE = (
     '<meta name="viewport" content="width=device-width,initial-scale=1">'
     '<meta http-equiv="refresh" content="{}">'
     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-    '<title>PFS {}: {}</title><style>{}</style><main><h1>PFS, night of {}</h1><p class="sum {}">{}'
+    '<title>PFS {}: {}</title><style>{}</style><main><h1>PFS, night of {}</h1><p class="sum {}">{}{}'
     '<p><small>Written <time datetime="{}">{}</time>, and again within five minutes as long as the daemon'
     " runs.</small><h2>Pace</h2><div class=plots>{}</div>{}<h2>Visits</h2>{}{}</main></html>\n"
 )
@@ -47,6 +47,7 @@ def page(night: Night) -> str:
         night.date,
         tone,
         night.sentence,
+        html('<p class="sum no">{}', night.warning) if night.warning else "",
         f"{written:%Y-%m-%dT%H:%M:%SZ}",
         f"{written:%Y-%m-%d %H:%M:%S} UTC",
         plots(night.slots),

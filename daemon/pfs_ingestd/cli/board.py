@@ -106,6 +106,7 @@ def _board(night: Night, rows: int | None) -> Group:
     older = len(night.visits) - len(visits)
     return Group(
         Text(night.sentence, style="bold"),
+        *([Text(one_line(night.warning), style="bold yellow")] if night.warning else []),
         Text(f"{older} older visits are not shown" if older else ""),
         table,
         Text(),
