@@ -77,3 +77,21 @@ class Chromium:
         answer = re.search(r"<pre>(.+?)</pre>", ran.stdout, re.DOTALL)
         assert answer, ran.stderr
         return json.loads(unescape(answer[1]))
+
+    def picture(self, page: Path, *, width: int, height: int, dark: bool) -> bytes:
+        """Take a picture of the beginning of a page, as a PNG."""
+        shot = self._folder / "picture.png"
+        subprocess.run(  # noqa: S603 (the browser that was found)
+            [
+                *self._command,
+                f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+                f"--window-size={width},{height}",
+                "--hide-scrollbars",
+                f"--screenshot={shot}",
+                page.as_uri(),
+            ],
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+        return shot.read_bytes()
