@@ -14,7 +14,7 @@ from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from uuid import UUID
 
-from shell import Shell, opened_shell
+from shell import type_line
 
 __all__ = ["as_it_runs", "comparable"]
 
@@ -26,10 +26,11 @@ _COMMAND = re.compile(r"^\$ (?P<line>(?:.*\\\n)*.*\n)", re.MULTILINE)
 _FILE_NAME = re.compile(r"# (\S+)\n")
 # What `list` and `status` tell of the time of day; exposures have their times without the zone.
 _NOW = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
+_SINCE = re.compile(r"(?<=after )\d+:\d\d:\d\d")
 _UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
-def as_it_runs(page: str, folder: Path, shell: Shell) -> str:
+def as_it_runs(page: str, folder: Path) -> str:
     """Run the blocks of a page in their order, and write what came of them.
 
     Parameters
@@ -40,8 +41,6 @@ def as_it_runs(page: str, folder: Path, shell: Shell) -> str:
         block is a file, with its name as a comment in the first line.
     folder : `~pathlib.Path`
         An empty folder to do it all in. The page calls it `PLACE`.
-    shell : `Shell`
-        Runs the commands.
     """
     session: dict[str, object] = {}
 
@@ -50,7 +49,7 @@ def as_it_runs(page: str, folder: Path, shell: Shell) -> str:
         if kind == "yaml":
             _write(text, folder)
         elif kind == "console":
-            text = "".join(_typed(text, folder, shell))
+            text = "".join(_typed(text, folder))
         else:
             text = "".join(_said(text, session))
         return f"```{kind}\n{text}```"
@@ -60,11 +59,11 @@ def as_it_runs(page: str, folder: Path, shell: Shell) -> str:
 
 
 def comparable(page: str) -> str:
-    """Leave out of a page what differs each time: the time, ids that Butler draws, and how wide a table is.
+    """Leave out of a page what differs each time: times, ids that Butler draws, and how wide a table is.
 
     The ids of raws and pfsConfigs follow from their data IDs; a table is as wide as the name of the folder.
     """
-    page = re.sub(r"(?<=\S) {2,}", "  ", _NOW.sub("now", page))
+    page = re.sub(r"(?<=\S) {2,}", "  ", _SINCE.sub("a while", _NOW.sub("now", page)))
     return _UUID.sub(lambda match: match[0] if UUID(match[0]).version == 5 else "drawn by Butler", page)
 
 
@@ -73,10 +72,10 @@ def _write(text: str, folder: Path) -> None:
         (folder / named[1]).write_text(text, encoding="utf-8")
 
 
-def _typed(text: str, folder: Path, shell: Shell) -> Iterator[str]:
+def _typed(text: str, folder: Path) -> Iterator[str]:
     for command in _COMMAND.finditer(text):
         yield command[0]
-        ran = shell.run(command["line"].replace("\\\n", " "), folder)
+        ran = type_line(command["line"].replace("\\\n", " "), folder)
         assert ran.exit_code in {0, 1}, f"{command[0]}{ran.output}"
         output = ran.output.replace(str(folder), PLACE)
         lines = "\n".join(line.rstrip() for line in output.splitlines()).strip("\n")
@@ -98,13 +97,12 @@ def _said(text: str, session: dict[str, object]) -> Iterator[str]:
 
 
 def _main(paths: list[str]) -> None:
-    with opened_shell() as shell:
-        for path in map(Path, paths):
-            page = path.read_text(encoding="utf-8")
-            with tempfile.TemporaryDirectory() as folder:
-                run = as_it_runs(page, Path(folder), shell)
-            if comparable(run) != comparable(page):
-                path.write_text(run, encoding="utf-8")
+    for path in map(Path, paths):
+        page = path.read_text(encoding="utf-8")
+        with tempfile.TemporaryDirectory() as folder:
+            run = as_it_runs(page, Path(folder))
+        if comparable(run) != comparable(page):
+            path.write_text(run, encoding="utf-8")
 
 
 if __name__ == "__main__":

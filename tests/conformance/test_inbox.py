@@ -3,11 +3,13 @@
 import os
 import re
 import sqlite3
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event, inspect, text
@@ -156,15 +158,19 @@ def unprivileged():
     os.seteuid(0)
 
 
-def test_anyone_may_read_after_the_daemon_stopped(tmp_path_factory, request):
+@pytest.fixture
+def public_folder():
+    """Have a folder that everybody can come to: nobody else comes to pytest's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_anyone_may_read_after_the_daemon_stopped(public_folder, request):
     """A reader who may not write beside the database reads it nevertheless."""
-    folder = tmp_path_factory.mktemp("state")
-    url = f"sqlite:///{folder}/inbox.sqlite3"
+    url = f"sqlite:///{public_folder}/inbox.sqlite3"
     with closing(open_inbox(url)) as inbox:
         inbox.add([PLAIN])
-    for parent in (folder, *folder.parents[:-2]):
-        request.addfinalizer(partial(parent.chmod, parent.stat().st_mode))
-        parent.chmod(0o555)
+    public_folder.chmod(0o555)
     request.getfixturevalue("unprivileged")
     with closing(open_inbox(url, read_only=True)) as reader:
         assert reader.find([PLAIN.path]) == by_path(PLAIN)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from lsst.daf.butler import Butler
 
-from shell import Ran, Shell, opened_shell
+from shell import Ran, type_line
 
 CONFIGURATION = """\
 repository: repository
@@ -19,76 +19,68 @@ log: {file: daemon.log}
 
 
 @pytest.fixture(scope="session")
-def shell():
-    """Have a shell, which all tests of a process share."""
-    with opened_shell() as shell:
-        yield shell
-
-
-@pytest.fixture(scope="session")
-def fresh(shell, tmp_path_factory):
+def fresh(tmp_path_factory):
     """Have a night and a new repository, to be copied."""
     folder = tmp_path_factory.mktemp("fresh")
     (folder / "ingestd.yaml").write_text(CONFIGURATION)
-    _succeed(shell, "pfs-ingestd simulate night --visits 3 --cameras b1,r1,n1 --small", folder)
-    _succeed(shell, "pfs-ingestd init repository", folder)
+    _succeed("pfs-ingestd simulate night --visits 3 --cameras b1,r1,n1 --small", folder)
+    _succeed("pfs-ingestd init repository", folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def exposed(shell, fresh, tmp_path_factory):
+def exposed(fresh, tmp_path_factory):
     """Have the same with the raws of the night in the repository, to be copied."""
     folder = _copy(fresh, tmp_path_factory.mktemp("exposed") / "folder")
-    _succeed(shell, "pfs-ingestd ingest-raws repository night", folder)
+    _succeed("pfs-ingestd ingest-raws repository night", folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def filled(shell, exposed, tmp_path_factory):
+def filled(exposed, tmp_path_factory):
     """Have the same with the pfsConfigs in it, too, to be copied."""
     folder = _copy(exposed, tmp_path_factory.mktemp("filled") / "folder")
     configs = "'night/*/pfsConfig/*-00100[0-2].fits'"
-    _succeed(shell, f"pfs-ingestd ingest-pfs-config repository PFS PFS/raw/pfsConfig {configs}", folder)
+    _succeed(f"pfs-ingestd ingest-pfs-config repository PFS PFS/raw/pfsConfig {configs}", folder)
     return folder
 
 
 @pytest.fixture
-def new_folder(shell, fresh, tmp_path):
+def new_folder(fresh, tmp_path):
     """Work in a folder with a night and a new repository."""
-    with Folder(_copy(fresh, tmp_path / "folder"), shell) as folder:
+    with Folder(_copy(fresh, tmp_path / "folder")) as folder:
         yield folder
 
 
 @pytest.fixture
-def raws_folder(shell, exposed, tmp_path):
+def raws_folder(exposed, tmp_path):
     """Work in a folder with a night and a repository that holds its raws."""
-    with Folder(_copy(exposed, tmp_path / "folder"), shell) as folder:
+    with Folder(_copy(exposed, tmp_path / "folder")) as folder:
         yield folder
 
 
 @pytest.fixture
-def full_folder(shell, filled, tmp_path):
+def full_folder(filled, tmp_path):
     """Work in a folder with a night and a repository that holds it."""
-    with Folder(_copy(filled, tmp_path / "folder"), shell) as folder:
+    with Folder(_copy(filled, tmp_path / "folder")) as folder:
         yield folder
 
 
 class Folder(ExitStack):
     """A folder that a person has gone to."""
 
-    def __init__(self, path: Path, shell: Shell) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
-        self._shell = shell
         self.enter_context(chdir(path))
 
     def type(self, line: str) -> Ran:
         """Run a command."""
-        return self._shell.run(line, self.path)
+        return type_line(line, self.path)
 
     def do(self, line: str) -> str:
         """Run a command that succeeds, and get what it prints."""
-        return _succeed(self._shell, line, self.path)
+        return _succeed(line, self.path)
 
     def table(self, line: str) -> list[list[str]]:
         """Run a command that prints tables, and get the words of their lines, those at their heads too."""
@@ -108,8 +100,8 @@ class Folder(ExitStack):
         return sorted(tuple(ref.dataId[key] for key in keys) for ref in refs if butler.stored(ref))
 
 
-def _succeed(shell: Shell, line: str, folder: Path) -> str:
-    ran = shell.run(line, folder)
+def _succeed(line: str, folder: Path) -> str:
+    ran = type_line(line, folder)
     assert ran.exit_code == 0, f"{line}\n{ran.output}"
     return ran.output
 

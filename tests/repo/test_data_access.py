@@ -11,20 +11,20 @@ from pages import as_it_runs, comparable
 PAGE = Path(__file__).parents[2] / "docs" / "data-access.md"
 
 
-def test_the_page_shows_what_one_gets(shell, tmp_path):
+def test_the_page_shows_what_one_gets(tmp_path):
     """What is typed on the page gives what the page shows; `python tests/pages.py PAGE` writes it anew."""
     page = PAGE.read_text(encoding="utf-8")
-    assert comparable(page) == comparable(as_it_runs(page, tmp_path, shell))
+    assert comparable(page) == comparable(as_it_runs(page, tmp_path))
 
 
-def test_what_differs_from_the_page_is_seen(shell, tmp_path):
+def test_what_differs_from_the_page_is_seen(tmp_path):
     """What commands print and what Python answers takes the place of what the page says."""
     page = (
         "```yaml\n# a.yaml\nkey: value\n```\n"
         "```console\n$ pfs-ingestd simulate night \\\n    --visits 0\nanother\n```\n"
         "```pycon\n>>> 1 / 2\n5\n>>> 1 / 0\n```\n"
     )
-    assert as_it_runs(page, tmp_path, shell) == (
+    assert as_it_runs(page, tmp_path) == (
         "```yaml\n# a.yaml\nkey: value\n```\n"
         "```console\n$ pfs-ingestd simulate night \\\n    --visits 0\n"
         "0 raws and 0 pfsConfigs of 0 visits (and 1 pfsConfig of a convergence without raws) in night\n```\n"
@@ -34,10 +34,10 @@ def test_what_differs_from_the_page_is_seen(shell, tmp_path):
     assert (tmp_path / "a.yaml").read_text() == "# a.yaml\nkey: value\n"
 
 
-def test_a_command_that_fails_is_no_example(shell, tmp_path):
+def test_a_command_that_fails_is_no_example(tmp_path):
     """A page with a command that fails cannot be run."""
     with pytest.raises(AssertionError, match="no-such-command"):
-        as_it_runs("```console\n$ butler no-such-command\n```\n", tmp_path, shell)
+        as_it_runs("```console\n$ butler no-such-command\n```\n", tmp_path)
 
 
 def test_only_ids_that_are_drawn_may_differ():

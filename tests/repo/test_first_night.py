@@ -7,16 +7,16 @@ from pages import as_it_runs, comparable
 PAGE = Path(__file__).parents[2] / "docs" / "first-night.md"
 
 
-def test_the_walk_through_can_be_walked(shell, tmp_path):
+def test_the_walk_through_can_be_walked(tmp_path):
     """What is typed gives what the page shows; `python tests/pages.py PAGE` writes it anew."""
     page = PAGE.read_text(encoding="utf-8")
-    assert comparable(page) == comparable(as_it_runs(page, tmp_path, shell))
+    assert comparable(page) == comparable(as_it_runs(page, tmp_path))
 
 
-def test_a_command_that_ends_with_one_says_so(shell, tmp_path):
+def test_a_command_that_ends_with_one_says_so(tmp_path):
     """An exit code of 1 is part of what a page shows, and so are the names of files, but not their folder."""
     (tmp_path / "c.yaml").write_text("{}")
-    shown = as_it_runs("```console\n$ false\n$ realpath c.yaml\n```\n", tmp_path, shell)
+    shown = as_it_runs("```console\n$ false\n$ realpath c.yaml\n```\n", tmp_path)
     assert shown == "```console\n$ false\n(exit code 1)\n$ realpath c.yaml\n/data/some-night/c.yaml\n```\n"
 
 

@@ -6,7 +6,6 @@ suite takes a minute. Ends with 1 if anything was lost, stored twice, stuck, har
 
 import argparse
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+import forked
 from kill_points import Report, inflict
 from pfs_ingestd.records import PENDING, State
 from system.service import FEW_CAMERAS, Site, burst, pfs_ingestd, stored, wanted, write
@@ -43,7 +43,7 @@ def kill_at_random(transfer: str, *, kills: int, seed: int) -> Report:
         site = Site(folder / "site", template)
         site.configure(ingest={"transfer": transfer, "batch_files": 2})
         visits = 2 * kills
-        writer = _writer(site.data, visits)
+        writer = _writer(site, visits)
         for _ in range(kills):
             service = site.start()
             service.wait_for(lambda service=service: service.happened("daemon.started"), "its first word")
@@ -126,10 +126,10 @@ def _cells(report: Report) -> list[str]:
     return [str(report.deaths), *(str(len(getattr(report, column))) for column in COLUMNS[1:])]
 
 
-def _writer(folder: Path, visits: int) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "pfs_ingestd", "simulate", str(folder), "--small", "--interval", "1"]
-    command += ["--visits", str(visits), "--cameras", ",".join(FEW_CAMERAS)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 (our own command)
+def _writer(site: Site, visits: int) -> forked.Process:
+    command = ["pfs-ingestd", "simulate", site.data, "--small", "--interval", 1, "--visits", visits]
+    command += ["--cameras", ",".join(FEW_CAMERAS)]
+    return forked.start(command, site.folder / "output-of-simulate")
 
 
 def _judge(transfer: str, site: Site, night, report: Report) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from lsst.daf.butler import Butler
 
+import forked
 import older_butler  # noqa: F401 (for what it does)
 from pfs_ingestd.config import load_config
 from pfs_ingestd.desk import count_files, select_files
@@ -24,6 +25,7 @@ from pfs_ingestd.simulate import Night, NightPlan, write_night
 __all__ = [
     "ALL_RUNS",
     "FEW_CAMERAS",
+    "PATIENCE",
     "Service",
     "Site",
     "burst",
@@ -31,6 +33,7 @@ __all__ = [
     "content_of",
     "counted",
     "fingerprints",
+    "interpreted",
     "json_lines",
     "pfs_ingestd",
     "stored",
@@ -43,7 +46,7 @@ FEW_CAMERAS = ("b1", "r1", "n1")
 """Enough for every shape of file: CCD, ramp, and m in place of r."""
 
 ALL_RUNS = "PFS/raw/*"
-PATIENCE = 45.0
+PATIENCE = 200.0
 """Seconds after which something that takes one or two has failed, on however busy a machine."""
 
 _SETTINGS = ("PFS_INGESTD__", "METADATA_CORRECTIONS_PATH", "NOTIFY_SOCKET", "WATCHDOG_")
@@ -79,32 +82,31 @@ def wait_for(reached: Callable[[], object], what: str, *, seconds: float = PATIE
 
 
 def pfs_ingestd(
-    *arguments: object, cwd: Path | None = None, **environment: str
+    *arguments: object, cwd: Path | None = None, umask: int | None = None, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end."""
-    return _run([sys.executable, "-m", "pfs_ingestd", *map(str, arguments)], cwd, environment)
+    command = ("pfs-ingestd", *arguments)
+    return forked.run(command, timeout=PATIENCE, cwd=cwd, umask=umask, environment=_environment(environment))
+
+
+def interpreted(*arguments: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end, in an interpreter that is started for it."""
+    return subprocess.run(  # noqa: S603 (our own command)
+        [sys.executable, "-m", "pfs_ingestd", *map(str, arguments)],
+        cwd=cwd,
+        env=_environment({}),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
 
 
 def butler(*arguments: object) -> str:
     """Run Butler's own command, and get what it prints."""
-    command = "from lsst.daf.butler.cli.butler import main; main()"
-    done = _run([sys.executable, "-c", command, *map(str, arguments)], None, {})
+    done = forked.run(("butler", *arguments), timeout=PATIENCE, environment=_environment({}))
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def _run(
-    command: Sequence[str], cwd: Path | None, environment: Mapping[str, str]
-) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(  # noqa: S603 (our own commands)
-        command,
-        cwd=cwd,
-        env=_environment(environment),
-        capture_output=True,
-        text=True,
-        timeout=2 * PATIENCE,
-        check=False,
-    )
 
 
 def write(folder: Path, *, visits: int = 1, cameras: Sequence[str] = FEW_CAMERAS, **plan: Any) -> Night:
@@ -191,13 +193,15 @@ class Service:
     ----------
     site : `Site`
         Where it was started.
-    process : `subprocess.Popen`
+    process : `forked.Process` or `subprocess.Popen`
         The process.
     output : `~pathlib.Path`
         What it prints.
     """
 
-    def __init__(self, site: "Site", process: "subprocess.Popen[bytes]", output: Path) -> None:
+    def __init__(
+        self, site: "Site", process: "forked.Process | subprocess.Popen[bytes]", output: Path
+    ) -> None:
         self._site = site
         self._output = output
         self.process = process
@@ -237,7 +241,7 @@ class Service:
     def stop(self) -> int:
         """Ask it to end, as systemd does; tell its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
+        return self.ended()
 
     def ended(self) -> int:
         """Wait until it ends by itself; tell its exit code."""
@@ -285,14 +289,28 @@ class Site:
 
     def start(self, *options: str, **environment: str) -> Service:
         """Start the daemon."""
-        output = self.folder / f"output-{len(self._services)}"
+        command = ("pfs-ingestd", "run", "-c", self.config_file, *options)
+        output = self._output()
+        return self._started(forked.start(command, output, environment=_environment(environment)), output)
+
+    def start_interpreter(self, **environment: str) -> Service:
+        """Start the daemon in an interpreter that is started for it."""
+        output = self._output()
         with output.open("wb") as stream:
             process = subprocess.Popen(  # noqa: S603 (our own command)
-                [sys.executable, "-m", "pfs_ingestd", "run", "-c", self.config_file, *options],
+                [sys.executable, "-m", "pfs_ingestd", "run", "-c", self.config_file],
                 env=_environment(environment),
                 stdout=stream,
                 stderr=subprocess.STDOUT,
             )
+        return self._started(process, output)
+
+    def _output(self) -> Path:
+        path = self.folder / f"output-{len(self._services)}"
+        path.touch()
+        return path
+
+    def _started(self, process: "forked.Process | subprocess.Popen[bytes]", output: Path) -> Service:
         service = Service(self, process, output)
         self._services.append(service)
         return service

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from pfs_ingestd.simulate import VisitPlan, write_ccd, write_visit
-from system.service import content_of, counted, pfs_ingestd, stored, wanted, write
+from system.service import content_of, counted, interpreted, stored, wanted, write
 
 VISIT = VisitPlan(visit=77, cameras=("b1", "r1"), small=True)
 
@@ -93,6 +93,6 @@ def test_run_once_tells_that_files_were_rejected(site, bad):
 )
 def test_wrong_usage_ends_with_two(arguments):
     """A command line that makes no sense ends with 2 and the usage."""
-    done = pfs_ingestd(*arguments)
+    done = interpreted(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Usage: ")

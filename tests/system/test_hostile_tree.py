@@ -1,15 +1,12 @@
 """The real commands on a tree, and under a umask, that nobody would wish for."""
 
 import json
-import os
 import stat
-import subprocess
-import sys
 
 from hostile import FOLDERS, UTF8_FOLDERS
 from pfs_ingestd.records import State, text_path
 from pfs_ingestd.simulate import VisitPlan, write_ccd
-from system.service import stored
+from system.service import pfs_ingestd, stored
 
 
 def plant(data):
@@ -79,11 +76,4 @@ def test_nothing_is_writable_for_everybody(site):
 
 def command(site, *arguments):
     """Run a command under a umask that forbids nothing."""
-    return subprocess.run(  # noqa: S603 (our own command)
-        [sys.executable, "-m", "pfs_ingestd", *map(os.fspath, arguments)],
-        cwd=site.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        umask=0,
-    )
+    return pfs_ingestd(*arguments, cwd=site.folder, umask=0)

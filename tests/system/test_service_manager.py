@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pfs_ingestd.records import State
-from system.service import stored, wanted, write
+from system.service import PATIENCE, stored, wanted, write
 
 FACTS = {"path", "kind", "visit", "camera", "attempt", "ms"}
 
@@ -21,7 +21,7 @@ def manager():
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard,
     ):
         heard.bind(str(Path(folder, "socket")))
-        heard.settimeout(45)
+        heard.settimeout(PATIENCE)
         yield heard
 
 
@@ -104,13 +104,15 @@ def test_a_long_copy_does_not_alarm_the_watchdog(site, manager, tmp_path):
     (tmp_path / "halting").mkdir()
     (tmp_path / "halting" / "sitecustomize.py").write_text(_HALTED_COPIES)
     night = write(site.data, cameras=("b1",))
-    service = site.start(NOTIFY_SOCKET=manager.getsockname(), PYTHONPATH=str(tmp_path / "halting"))
+    service = site.start_interpreter(
+        NOTIFY_SOCKET=manager.getsockname(), PYTHONPATH=str(tmp_path / "halting")
+    )
     service.wait_for((tmp_path / "halting" / "begun").exists, "the copy")
     manager.settimeout(0)
     with contextlib.suppress(BlockingIOError):
         while True:
             manager.recv(4096)
-    manager.settimeout(45)
+    manager.settimeout(PATIENCE)
 
     said = [_next(manager)["WATCHDOG"] for _ in range(3)]
 

