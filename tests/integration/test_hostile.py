@@ -2,17 +2,16 @@
 
 import io
 import json
-import logging
 import os
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-import structlog
 from lsst.daf.butler import Butler
 
 from fuzz import sight, specimens
 from hostile import CARDS, FOLDERS, TEXTS, UTF8_FOLDERS, with_card
+from in_process import logging_restored
 from pfs_ingestd.adapters.headers import FitsHeaders
 from pfs_ingestd.adapters.inbox import open_inbox
 from pfs_ingestd.adapters.repository import create_repository, open_repository
@@ -41,18 +40,10 @@ def content(tmp_path_factory):
 @pytest.fixture
 def logged():
     """Log as JSON into memory, and leave logging as it was."""
-    root, ours = logging.getLogger(), logging.getLogger("pfs_ingestd")
-    before = root.level, ours.level, list(root.handlers)
     stream = io.StringIO()
-    configure_logs(level="debug", format="json", file=None, stream=stream)
-    yield stream
-    for handler in [handler for handler in root.handlers if handler not in before[2]]:
-        root.removeHandler(handler)
-        handler.close()
-    root.setLevel(before[0])
-    ours.setLevel(before[1])
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+    with logging_restored():
+        configure_logs(level="debug", format="json", file=None, stream=stream)
+        yield stream
 
 
 class TestNames:

@@ -7,24 +7,17 @@ import os
 import pytest
 import structlog
 
+from in_process import logging_restored
 from pfs_ingestd.logs import configure_logs
 
 
 @pytest.fixture
 def path(tmp_path):
     """Have a log that goes to a file, and leave logging as it was."""
-    root, ours = logging.getLogger(), logging.getLogger("pfs_ingestd")
-    before = (root.level, ours.level, list(root.handlers))
     path = tmp_path / "log"
-    configure_logs(level="info", format="json", file=path, stream=None)
-    yield path
-    logging.captureWarnings(capture=False)
-    for handler in [handler for handler in root.handlers if handler not in before[2]]:
-        root.removeHandler(handler)
-        handler.close()
-    root.setLevel(before[0])
-    ours.setLevel(before[1])
-    structlog.reset_defaults()
+    with logging_restored():
+        configure_logs(level="info", format="json", file=path, stream=None)
+        yield path
 
 
 @pytest.fixture

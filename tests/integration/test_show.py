@@ -8,13 +8,12 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from click.testing import CliRunner
 
 from fakes import FakeClock
+from in_process import typed
 from pfs_ingestd import showing
 from pfs_ingestd.adapters.system import InstanceLock
 from pfs_ingestd.advice import ADVICE
-from pfs_ingestd.cli import main
 from pfs_ingestd.errors import Code
 from pfs_ingestd.records import State
 from pfs_ingestd.simulate import NightPlan, write_night
@@ -55,8 +54,7 @@ def site(tmp_path_factory):
 
 
 def show(site, subject, *options):
-    done = CliRunner().invoke(main, ["show", "-c", str(site.config_file), str(subject), *options])
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    done = typed("show", "-c", site.config_file, subject, *options)
     return done.exit_code, done.output
 
 
@@ -241,5 +239,5 @@ def test_without_an_inbox_it_says_that_no_daemon_has_run(tmp_path):
     """Before the first start there is nothing to tell."""
     config = tmp_path / "config.yaml"
     config.write_text("repository: r\nwatch: {raw: data}\nstate: {database: inbox.db}\n", encoding="utf-8")
-    done = CliRunner().invoke(main, ["show", "-c", str(config), "1000"])
+    done = typed("show", "-c", config, "1000")
     assert (done.exit_code, "error [vanished]" in done.output) == (1, True)

@@ -15,6 +15,7 @@ from pfs_ingestd.adapters.metrics import Collector
 from pfs_ingestd.advice import ADVICE
 from pfs_ingestd.cli import main
 from pfs_ingestd.config import Config
+from pfs_ingestd.doctor.examination import CHECKS
 from pfs_ingestd.errors import Code, ExitCode
 from pfs_ingestd.figures import Figures
 from pfs_ingestd.history import Event
@@ -23,6 +24,7 @@ from rig import Rig
 PROJECT = Path(__file__).parents[2]
 SOURCE = PROJECT / "daemon" / "pfs_ingestd"
 README = PROJECT / "README.md"
+INSTALL = PROJECT / "docs" / "install.md"
 OPERATIONS = PROJECT / "docs" / "operations.md"
 PAGES = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")])
 
@@ -197,6 +199,12 @@ def test_the_advice_of_the_program_is_that_of_the_page():
     told = {quoted([row[0]])[0]: re.sub(r"\]\([^)]*\)|[\[`]", "", row[-1]) for row in rows(advised)}
     assert told.keys() == ADVICE.keys()
     assert {code: told[code] for code in told} == {code: ADVICE[code] for code in told}
+
+
+def test_every_check_of_doctor_is_explained():
+    """docs/install.md says what each check looks at, and of no others."""
+    explained = quoted(row[0] for row in rows(section(INSTALL, "### Doctor")))
+    assert explained == ["configuration", *(check.name for check in CHECKS)]
 
 
 def test_every_exit_code_is_explained():

@@ -16,6 +16,7 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from in_process import logging_restored
 from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.logs import configure_logs
 from pfs_ingestd.logs.folding import Folding, on_timer
@@ -26,21 +27,8 @@ from pfs_ingestd.records import State
 @pytest.fixture(autouse=True)
 def restored():
     """Leave logging as the other tests expect it."""
-    root, ours, heard = (
-        logging.getLogger(),
-        logging.getLogger("pfs_ingestd"),
-        logging.getLogger("py.warnings"),
-    )
-    before = (root.level, ours.level, list(root.handlers), list(heard.filters))
-    yield
-    logging.captureWarnings(capture=False)
-    for handler in [handler for handler in root.handlers if handler not in before[2]]:
-        root.removeHandler(handler)
-        handler.close()
-    root.setLevel(before[0])
-    ours.setLevel(before[1])
-    heard.filters = before[3]
-    structlog.reset_defaults()
+    with logging_restored():
+        yield
 
 
 class Bursts:

@@ -4,8 +4,9 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["mount_of", "only_written_here"]
+__all__ = ["FileSystem", "file_system_of", "mount_of", "only_written_here"]
 
 _MOUNTS = Path("/proc/self/mountinfo")
 
@@ -81,9 +82,38 @@ def mount_of(folder: Path, mounts: Path = _MOUNTS) -> Path:
     OSError
         If the kernel gives no list of mounts.
     """
+    return file_system_of(folder, mounts).mount
+
+
+class FileSystem(NamedTuple):
+    """The file system that a path is on.
+
+    Parameters
+    ----------
+    mount : `~pathlib.Path`
+        Where it is mounted.
+    kind : `str`
+        Its type, such as ``ext4`` or ``nfs4``.
+    shared : `bool`
+        Whether others can write to it behind this kernel's back.
+    """
+
+    mount: Path
+    kind: str
+    shared: bool
+
+
+def file_system_of(path: Path, mounts: Path = _MOUNTS) -> FileSystem:
+    """Tell which file system a path is on, as `mount_of` does.
+
+    Raises
+    ------
+    OSError
+        If the kernel gives no list of mounts.
+    """
     lines = os.fsdecode(mounts.read_bytes()).splitlines()
-    mount, _ = _holder(Path(os.path.realpath(folder)), [_parse(line) for line in lines])
-    return mount
+    mount, kind = _holder(Path(os.path.realpath(path)), [_parse(line) for line in lines])
+    return FileSystem(mount, kind, _is_shared(kind))
 
 
 def _holder(real: Path, table: Sequence[tuple[Path, str]]) -> tuple[Path, str]:

@@ -26,6 +26,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "skip": ("operator", "skip"),
     "replace": ("ingest", "replace"),
     "audit": ("audit", "audit_command"),
+    "doctor": ("doctor", "doctor"),
     "check-config": ("operator", "check_config_file"),
     "test-notify": ("notify", "test_notify"),
     "ingest-raws": ("ingest", "ingest_raws"),

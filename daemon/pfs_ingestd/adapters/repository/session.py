@@ -65,6 +65,8 @@ class Session:
         Name of the instrument.
     writeable : `bool`, optional
         Whether it is to be written to. If not, opening it changes nothing, either.
+    trial : `bool`, optional
+        Whether it is only to be seen that it could be written to. Opening it then changes nothing, either.
 
     Raises
     ------
@@ -75,7 +77,13 @@ class Session:
     """
 
     def __init__(
-        self, root: str, *, runs: Mapping[str, str], instrument: str, writeable: bool = True
+        self,
+        root: str,
+        *,
+        runs: Mapping[str, str],
+        instrument: str,
+        writeable: bool = True,
+        trial: bool = False,
     ) -> None:
         sqlite_hints.install()
         statements.install()
@@ -90,10 +98,10 @@ class Session:
             self.datastore = _datastore_root(self.butler)
             be_brief(self.datastore)
             self._mounted = _identity(self.datastore)
-            if writeable:
+            if writeable and not trial:
                 sweep(self.datastore)
             self.layout = discover(self.butler, config, instrument=instrument, runs=runs)
-            if writeable:
+            if writeable and not trial:
                 self._register_runs()
             self.data_ids = DataIds(self.butler, self.layout, instrument)
             self._check_filled()
@@ -196,12 +204,19 @@ class Session:
                 )
 
 
-def open_session(root: str, *, runs: Mapping[str, str], instrument: str, writeable: bool = True) -> Session:
+def open_session(
+    root: str,
+    *,
+    runs: Mapping[str, str],
+    instrument: str,
+    writeable: bool = True,
+    trial: bool = False,
+) -> Session:
     """Open a repository, and tell in our words why it cannot be opened.
 
     Parameters
     ----------
-    root, runs, instrument, writeable
+    root, runs, instrument, writeable, trial
         See `Session`.
 
     Raises
@@ -212,7 +227,7 @@ def open_session(root: str, *, runs: Mapping[str, str], instrument: str, writeab
         If it is not there, or does not answer.
     """
     try:
-        return Session(root, runs=runs, instrument=instrument, writeable=writeable)
+        return Session(root, runs=runs, instrument=instrument, writeable=writeable, trial=trial)
     except IngestdError:
         raise
     except FileNotFoundError as error:

@@ -1,0 +1,1 @@
+"""What a first start can trip over: looked at, judged, and told with its cure."""
