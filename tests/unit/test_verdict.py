@@ -93,6 +93,17 @@ def test_the_first_sentence_says_what_it_is_doing_and_what_to_do(status, alive, 
 
 
 @pytest.mark.parametrize(
+    ("changes", "alive"), [({"state": "failed"}, False), ({"state": "stopped"}, False), ({}, False)]
+)
+def test_files_that_need_a_person_are_told_of_a_daemon_that_is_no_more(changes, alive):
+    """They do not go away with it."""
+    (_, finding) = told(a_status(counts={"rejected": 2}, **changes), alive=alive)
+    assert finding == Finding(
+        Mark.LOOK, "2 files need a person", "pfs-ingestd list -c c.yaml --state rejected"
+    )
+
+
+@pytest.mark.parametrize(
     ("changes", "expected"),
     [
         (

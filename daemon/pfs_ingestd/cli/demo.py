@@ -1,6 +1,7 @@
 """The daemon at work on a simulated night: demo."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -63,21 +64,25 @@ def demo(config_file: Path) -> ExitCode:
     click.echo(f"\n4. {' '.join(query)}")
     _print_output(*query)
 
-    click.echo(f"\n5. pfs-ingestd status -c {config_file}")
-    _print_output("pfs-ingestd", "status", "-c", str(config_file))
+    for number, look in enumerate(("board", "status"), start=5):
+        click.echo(f"\n{number}. pfs-ingestd {look} -c {config_file}")
+        _print_output("pfs-ingestd", look, "-c", str(config_file))
 
     missing = _missing(config, night)
     for what in missing:
         click.echo(f"not in the repository: {what}", err=True)
+    ours, butlers = _typed("pfs-ingestd"), _typed("butler")
     held = len(night.raws) + len(night.configs) - len(missing)
     click.echo(
         f"\n{held} of {len(night.raws) + len(night.configs)} files are in the repository:"
         f" {len(night.raws)} raws and {len(night.configs)} pfsConfigs were written;"
         f" {len(night.convergence_configs)} pfsConfig waits for raws that never come, as after a convergence."
         f"\n\nWhere to look next"
-        f"\n  every file and its state:  pfs-ingestd list -c {config_file}"
-        f"\n  the collections:           butler query-collections {config.repository}"
-        f"\n  the exposure records:      butler query-dimension-records {config.repository} exposure"
+        f"\n  every file and its state:  {ours} list -c {config_file}"
+        f"\n  the story of a visit:      {ours} show -c {config_file} {night.visits[0].visit}"
+        f"\n  the night in a browser:    {config.status.board or 'name a file in status.board'}"
+        f"\n  the collections:           {butlers} query-collections {config.repository}"
+        f"\n  the exposure records:      {butlers} query-dimension-records {config.repository} exposure"
         f"\n  the log:                   {log}"
     )
     return ExitCode.SOME_REJECTED if missing else ExitCode.DONE
@@ -163,3 +168,11 @@ def _print_output(program: str, *arguments: str) -> None:
 def _program(name: str) -> str:
     """Find a command of the environment that this one runs in."""
     return str(Path(sys.executable).with_name(name))
+
+
+def _typed(name: str) -> str:
+    """Tell what somebody has to type for a command of this environment, who may not have activated it."""
+    program = _program(name)
+    if shutil.which(name) == program:
+        return name
+    return os.path.relpath(program) if Path(program).is_relative_to(Path.cwd()) else program

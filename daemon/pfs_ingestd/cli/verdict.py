@@ -64,18 +64,20 @@ def verdict(status: Mapping[str, Any], *, alive: bool, now: datetime, config: st
     since = span_text(now - datetime.fromisoformat(status["since"]))
     silence = now - datetime.fromisoformat(status["heartbeat"])
     state, reason = status["state"], status["reason"]
+    rejected = list(_rejected(status, config))
     if state == "failed":
-        return [Finding(Mark.ALARM, f"failed {since} ago: {reason}", f"cure that, then {_START}")]
+        return [Finding(Mark.ALARM, f"failed {since} ago: {reason}", f"cure that, then {_START}"), *rejected]
     if state == "stopped":
-        return [Finding(Mark.LOOK, f"stopped {since} ago, as it was asked to", f"if it is needed, {_START}")]
+        text = f"stopped {since} ago, as it was asked to"
+        return [Finding(Mark.LOOK, text, f"if it is needed, {_START}"), *rejected]
     if not alive:
         text = f"not running: it ended without saying goodbye, {span_text(silence)} ago"
-        return [Finding(Mark.ALARM, text, f"nothing is lost; {_START}")]
+        return [Finding(Mark.ALARM, text, f"nothing is lost; {_START}"), *rejected]
     if silence > SILENCE:
         text = f"no sign of life for {span_text(silence)}, though process {status['pid']} is there"
         advice = "a batch takes long, or it hangs: systemd restarts it after 5 min; kill -9 does no harm"
         return [Finding(Mark.ALARM, text, advice)]
-    worries = list(_worries(status, config))
+    worries = [*rejected, *_worries(status, config)]
     if state == "running" and not worries:
         return [Finding(Mark.OK, f"running for {since}: all is well")]
     return [_doing(state, reason, since), *worries]
@@ -112,10 +114,13 @@ def _doing(state: str, reason: str, since: str) -> Finding:
     return Finding(Mark.OK, f"running for {since}")
 
 
-def _worries(status: Mapping[str, Any], config: str) -> Iterator[Finding]:
+def _rejected(status: Mapping[str, Any], config: str) -> Iterator[Finding]:
     if rejected := status["counts"]["rejected"]:
         text = f"{_files(rejected)} {'needs' if rejected == 1 else 'need'} a person"
         yield Finding(Mark.LOOK, text, f"pfs-ingestd list -c {config} --state rejected")
+
+
+def _worries(status: Mapping[str, Any], config: str) -> Iterator[Finding]:
     for what, disk in status["disks"].items():
         if disk["reason"]:
             yield Finding(Mark.LOOK, f"the disk of the {what}: {disk['reason']}", f"df {disk['folder']}")
