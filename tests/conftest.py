@@ -52,8 +52,14 @@ def own_s3():
 
 
 @pytest.fixture
-def bucket(s3, monkeypatch):
-    """Have the URI of an empty bucket, and an environment in which everybody finds it."""
+def at_s3(s3, monkeypatch):
+    """Have an environment in which everybody finds the S3 server."""
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
-    return f"s3://{s3.new_bucket()}"
+    return s3
+
+
+@pytest.fixture
+def bucket(at_s3):
+    """Have the URI of an empty bucket."""
+    return f"s3://{at_s3.new_bucket()}"

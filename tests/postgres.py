@@ -68,6 +68,14 @@ class Databases:
             cursor.execute(f"CREATE SCHEMA {name}")
         return f"{self._dsn('postgres')}&options=-csearch_path={name}"
 
+    def copied(self, url: str) -> str:
+        """Copy a database that nobody is connected to; give the URL of the copy, of the same kind."""
+        origin = url.partition("@/")[2].partition("?")[0]
+        name = f"test_{uuid4().hex}"
+        with asking(self._dsn("postgres")) as cursor:
+            cursor.execute(f"CREATE DATABASE {name} TEMPLATE {origin}")
+        return url.replace(origin, name)
+
     def _dsn(self, database: str) -> str:
         return f"postgresql://tester@/{database}?host={self._folder}"
 

@@ -6,24 +6,35 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
+import yaml
 from astropy.io import fits
 from lsst.daf.butler import Butler
+from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository import create_repository, open_repository
+from pfs_ingestd.adapters.repository.artifacts import uri_of
+from pfs_ingestd.adapters.repository.objects import objects_below
 from pfs_ingestd.exposure import ConfigHeader, Exposure, RawHeader
 from pfs_ingestd.pfs.instrument import ARM_NUMBERS, detector_number
 from pfs_ingestd.ports import Dataset
+from postgres import asking
 
 __all__ = [
     "ARTIFACT",
     "DESIGN",
+    "EVERYWHERE",
     "a_repository",
     "an_exposure",
+    "artifact_at",
+    "artifacts_of",
     "ccd_file",
+    "commits",
     "config_dataset",
     "config_file",
     "count",
     "get",
+    "is_served",
     "opener_of",
     "ramp_file",
     "raw_dataset",
@@ -31,10 +42,15 @@ __all__ = [
     "rows",
 ]
 
+EVERYWHERE = pytest.mark.parametrize("root", ["on_disk", "on_servers"], indirect=True)
+"""Marks a test that has to hold whatever the repository is on."""
+
 DESIGN = 0x7000000000000001
 
 ARTIFACT = "PFS/raw/all/raw/20261122/12/raw_PFS_12_r1_PFS_raw_all.fits"
 """Where the raw of visit 12, r1, is stored."""
+
+_STORED = ("exposure", "dataset", "file_datastore_records")
 
 _NUMBERS = {arm: number for number, arm in ARM_NUMBERS.items()}
 
@@ -66,17 +82,57 @@ def opener_of(root):
             repository.close()
 
 
-def rows(root, table):
+def rows(root, table, columns="*"):
     """Read a table of the registry."""
+    query = f'SELECT {columns} FROM "{table}"'  # noqa: S608 (constants of the test)
+    registry = _configuration(root)["registry"]["db"]
+    if registry.startswith("postgresql"):
+        with asking(registry) as cursor:
+            cursor.execute(query)
+            return cursor.fetchall()
     with closing(sqlite3.connect(f"{root}/gen3.sqlite3")) as database:
-        return database.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 (a constant of the test)
+        return database.execute(query).fetchall()
+
+
+def commits(root):
+    """Tell a number that grows by one with each transaction that stores something."""
+    if not is_served(root):
+        # SQLite counts its commits in bytes 24 to 27.
+        return int.from_bytes(Path(root, "gen3.sqlite3").read_bytes()[24:28])
+    # PostgreSQL marks each row with the transaction that made it.
+    return len({mark for table in _STORED for mark in rows(root, table, "xmin::text")})
 
 
 def count(root):
-    """Count exposures, datasets and recorded artifacts, and the files that are there."""
-    tables = ("exposure", "dataset", "file_datastore_records")
-    files = [path for path in Path(root, "PFS").rglob("*") if not path.is_dir()]
-    return tuple(len(rows(root, table)) for table in tables), len(files)
+    """Count exposures, datasets and recorded artifacts, and the files or objects that are there."""
+    return tuple(len(rows(root, table)) for table in _STORED), len(artifacts_of(root))
+
+
+def is_served(root):
+    """Say whether the repository is on servers."""
+    return _configuration(root)["datastore"]["root"].startswith("s3:")
+
+
+def artifacts_of(root):
+    """List what there is in the datastore: in that of a folder, below the instrument's name."""
+    if not is_served(root):
+        folder = Path(_datastore(root).ospath, "PFS")
+        return [uri_of(path) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    return [found.uri for found in objects_below(_datastore(root))]
+
+
+def artifact_at(root, path=ARTIFACT):
+    """Name the artifact at a place in the datastore, by default that of visit 12, r1."""
+    return _datastore(root).join(path, forceDirectory=False)
+
+
+def _datastore(root):
+    place = _configuration(root)["datastore"]["root"].replace("<butlerRoot>", str(root))
+    return ResourcePath(place, forceDirectory=True)
+
+
+def _configuration(root):
+    return yaml.safe_load(Path(root, "butler.yaml").read_text())
 
 
 def get(root, name="raw", **data_id):

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from lsst.daf.butler.direct_butler import DirectButler
 from structlog.testing import capture_logs
 
 from fakes import FakeClock
@@ -144,6 +145,13 @@ def stopped_server(site, _):
 
 
 @contextmanager
+def stopped_store(site, _):
+    site.server.stop()
+    yield
+    site.server.start()
+
+
+@contextmanager
 def full_disk(site, _):
     """Fill the datastore's disk but for what an empty file takes."""
     filler = site.store / "filler"
@@ -188,6 +196,7 @@ WEATHER = {
     locked_registry: Code.REPOSITORY_UNREACHABLE,
     repository_away: Code.REPOSITORY_UNREACHABLE,
     stopped_server: Code.REPOSITORY_UNREACHABLE,
+    stopped_store: Code.REPOSITORY_UNREACHABLE,
     full_disk: Code.DISK_FULL,
     read_only_disk: Code.READ_ONLY,
     unmounted_disk: Code.REPOSITORY_UNREACHABLE,
@@ -203,6 +212,9 @@ def weather(request, site, monkeypatch):
         site.server = request.getfixturevalue("own_postgres")
         url = site.server.new_registry()
         replace_repository(site, registry=url)
+    if request.param is stopped_store:
+        monkeypatch.setattr("pfs_ingestd.adapters.repository.objects.ATTEMPTS", 1)
+        on_servers(site, request, monkeypatch)
     if request.param in {full_disk, read_only_disk, unmounted_disk}:
         site.store = site.folder / "store"
         with mounted(site.store):
@@ -210,6 +222,18 @@ def weather(request, site, monkeypatch):
             yield request.param
     else:
         yield request.param
+
+
+def on_servers(site, request, monkeypatch):
+    """Have a repository on servers instead, the store of which may be stopped."""
+    site.server = request.getfixturevalue("own_s3")
+    for name, value in site.server.environment.items():
+        monkeypatch.setenv(name, value)
+    replace_repository(
+        site,
+        registry=request.getfixturevalue("postgres").new_registry(),
+        datastore=f"s3://{site.server.new_bucket()}/store",
+    )
 
 
 def test_f44_an_outage_of_the_repository_is_waited_for(site, clock, weather, monkeypatch):
@@ -237,7 +261,7 @@ def test_f44_an_outage_of_the_repository_is_waited_for(site, clock, weather, mon
     assert outages == [("outage.began", WEATHER[weather]), ("outage.ended", WEATHER[weather])]
 
 
-@pytest.mark.parametrize("weather", [full_disk, failing_disk], indirect=True)
+@pytest.mark.parametrize("weather", [full_disk, failing_disk, stopped_store], indirect=True)
 def test_f44_an_outage_ends_the_copies_beside_the_loop(site, clock, weather, monkeypatch):
     """When copies fail because the disk does, no file is charged, and all arrive when it is well again."""
     monkeypatch.setattr("pfs_ingestd.wiring.INLINE_BYTES", 0)
@@ -310,6 +334,45 @@ def test_f45_a_backend_that_is_killed_in_mid_ingest_costs_nothing(site, clock, o
     assert charged == {1}
     assert counted(ingested=7, waiting=1) == site.counts()
     assert wanted(night) == stored(site.repository)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("transfer", ["copy", "move"])
+def test_a_store_that_goes_away_in_mid_transaction_costs_nothing(
+    site, clock, request, monkeypatch, transfer, moment
+):
+    """Whether the store vanishes just before or after it has made the artifacts, each is stored once."""
+    monkeypatch.setattr("pfs_ingestd.adapters.repository.objects.ATTEMPTS", 1)
+    on_servers(site, request, monkeypatch)
+    site.configure(ingest={"transfer": transfer})
+    ingest, stops = DirectButler.ingest, []
+
+    def vanish(*args, **kwargs):
+        if moment == "after":
+            ingest(*args, **kwargs)
+        stops.append(site.server.stop())
+        if moment == "before":
+            ingest(*args, **kwargs)
+
+    monkeypatch.setattr(DirectButler, "ingest", vanish)
+    night, same = write(site.data, visits=1), write(site.folder / "same", visits=1)
+    with watch(site, clock) as watching:
+        state = watching.told()[0]
+        monkeypatch.setattr(DirectButler, "ingest", ingest)
+        site.server.start()
+        watching.ticks(2 * PROBE.total_seconds())
+        late, same_late = (
+            write(folder, visits=1, first_visit=2000) for folder in (site.data / "late", site.folder / "late")
+        )
+        watching.ticks(3)
+        charged = watching.charged()
+
+    # What was committed without the store needs it no more, unless a source is to be compared and removed.
+    assert (stops, state) == ([None], "running" if (transfer, moment) == ("copy", "after") else "degraded")
+    assert charged == {1}
+    assert counted(ingested=8, waiting=2) == site.counts()
+    assert wanted(same, same_late) == stored(site.repository)
+    assert {path.exists() for path in (*night.raws, *late.raws)} == {transfer == "copy"}
 
 
 @contextmanager

@@ -6,16 +6,19 @@ from uuid import UUID
 import pytest
 from lsst.daf.butler import Butler, FileDataset
 from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository import open_repository
 from pfs_ingestd.errors import Code, TryLater
 from pfs_ingestd.ports import Outcome, Stored
 from repository_files import (
-    ARTIFACT,
     DESIGN,
+    EVERYWHERE,
     a_repository,
     an_exposure,
+    artifact_at,
     ccd_file,
+    commits,
     config_dataset,
     config_file,
     count,
@@ -29,31 +32,28 @@ from repository_files import (
 CAMERAS = [(arm, spectrograph) for spectrograph in range(1, 5) for arm in "brnm"]
 
 
+@EVERYWHERE
 def test_a_visit_is_stored_in_one_transaction(root, incoming, opened):
     """Raws of all cameras and the pfsConfig are stored together, with deterministic ids."""
-    commits = []
     raws = [ccd_file(incoming / f"{arm}{number}.fits", 12, arm, number) for arm, number in CAMERAS]
     datasets = [raw_dataset(path, 12, *camera) for path, camera in zip(raws, CAMERAS, strict=True)]
     datasets.append(config_dataset(config_file(incoming / "config.fits")))
     repository = opened()
     repository.designs([12])
-    before = Path(root, "gen3.sqlite3").read_bytes()[24:28]
+    before = commits(root)
 
     outcomes = repository.ingest([an_exposure(12)], datasets)
 
-    after = Path(root, "gen3.sqlite3").read_bytes()[24:28]
-    commits = int.from_bytes(after) - int.from_bytes(before)
-    assert commits == 1, "SQLite counts its commits in bytes 24 to 27"
+    assert commits(root) == before + 1
     assert results(outcomes) == [Stored.STORED] * 17
     assert {UUID(outcome.dataset_id).version for outcome in outcomes} == {5}
     assert len({outcome.where for outcome in outcomes}) == 17
     for dataset, outcome in zip(datasets, outcomes, strict=True):
-        stored = Path(outcome.where.removeprefix("file://"))
-        assert stored.read_bytes() == dataset.path.read_bytes()
+        assert ResourcePath(outcome.where).read() == dataset.path.read_bytes()
     assert repository.designs([12, 13]) == {12: DESIGN}
     assert count(root) == ((1, 17, 17), 17)
-    assert rows(root, "cat_id") == [("PFS", 3), ("PFS", 1001)]
-    assert rows(root, "pfsConfig") == [("PFS", 3, 12), ("PFS", 1001, 12)]
+    assert sorted(rows(root, "cat_id")) == [("PFS", 3), ("PFS", 1001)]
+    assert sorted(rows(root, "pfsConfig")) == [("PFS", 3, 12), ("PFS", 1001, 12)]
 
 
 def test_ids_are_the_same_everywhere(tmp_path, incoming):
@@ -114,6 +114,7 @@ def test_every_camera_has_a_path_of_its_own(incoming, opened):
     assert len({outcome.where for outcome in outcomes}) == len(datasets) == 51
 
 
+@EVERYWHERE
 def test_a_later_camera_joins_its_exposure(incoming, opened):
     """A file whose dither or begin differs a little joins the exposure record that is there."""
     repository = opened()
@@ -161,15 +162,17 @@ def test_an_empty_batch_is_nothing(root, opened):
     assert count(root) == ((0, 0, 0), 0)
 
 
+@EVERYWHERE
 def test_names_are_not_taken_for_uris(incoming, opened):
     """A file whose path has characters that mean something in a URI is stored like any other."""
     source = ccd_file(incoming / "50% #1? a\nb é" / "a.fits")
 
     (outcome,) = opened().ingest([an_exposure(12)], [raw_dataset(source)])
 
-    assert Path(outcome.where.removeprefix("file://")).read_bytes() == source.read_bytes()
+    assert ResourcePath(outcome.where).read() == source.read_bytes()
 
 
+@EVERYWHERE
 def test_another_file_with_the_same_bytes_is_already_there(incoming, opened):
     """A copy of a stored file is success, said so."""
     repository = opened()
@@ -180,20 +183,22 @@ def test_another_file_with_the_same_bytes_is_already_there(incoming, opened):
     assert Outcome(Stored.ALREADY_THERE, first.dataset_id, first.where) == second
 
 
+@EVERYWHERE
 def test_other_bytes_are_a_conflict_and_change_nothing(root, incoming, opened):
     """Other bytes of the same size under the same data ID do not touch the stored ones, nor the others."""
     repository = opened()
     (first,) = repository.ingest([an_exposure(12)], [raw_dataset(ccd_file(incoming / "a.fits"))])
-    stored = Path(root, ARTIFACT).read_bytes()
+    stored = artifact_at(root).read()
     other, good = ccd_file(incoming / "b.fits", seed=1), ccd_file(incoming / "c.fits", 12, "b", 1)
 
     outcomes = repository.ingest([], [raw_dataset(other), raw_dataset(good, 12, "b", 1)])
 
     assert outcomes[0] == Outcome(Stored.CONFLICT, first.dataset_id, first.where)
     assert outcomes[1].result is Stored.STORED
-    assert Path(root, ARTIFACT).read_bytes() == stored
+    assert artifact_at(root).read() == stored
 
 
+@EVERYWHERE
 @pytest.mark.parametrize(
     ("seed", "result"), [(0, Stored.ALREADY_THERE), (1, Stored.CONFLICT)], ids=["same", "other"]
 )
@@ -205,9 +210,10 @@ def test_of_two_in_one_batch_the_first_is_stored(root, incoming, opened, seed, r
 
     assert results(outcomes) == [Stored.STORED, result]
     assert outcomes[0].where == outcomes[1].where
-    assert Path(root, ARTIFACT).read_bytes() == first.read_bytes()
+    assert artifact_at(root).read() == first.read_bytes()
 
 
+@EVERYWHERE
 def test_the_same_file_twice_in_one_moving_batch(root, incoming, opened):
     """A file that is named twice is stored once, and gone."""
     source = ccd_file(incoming / "a.fits")
@@ -217,31 +223,49 @@ def test_the_same_file_twice_in_one_moving_batch(root, incoming, opened):
 
     assert results(outcomes) == [Stored.STORED, Stored.ALREADY_THERE]
     assert not source.exists()
-    assert Path(root, ARTIFACT).read_bytes() == content
+    assert artifact_at(root).read() == content
 
 
-@pytest.mark.parametrize("transfer", ["link", "copy", "move", "hardlink", "symlink", "relsymlink"])
+@pytest.mark.parametrize(
+    ("root", "transfer"),
+    [
+        *(
+            ("on_disk", transfer)
+            for transfer in ("link", "copy", "move", "hardlink", "symlink", "relsymlink")
+        ),
+        *(("on_servers", transfer) for transfer in ("copy", "move", "auto")),
+    ],
+    indirect=["root"],
+)
 def test_an_artifact_without_rows_is_overwritten(root, incoming, opened, transfer):
     """What a crash left in the datastore is replaced by the file."""
     source = ccd_file(incoming / "a.fits")
     content = source.read_bytes()
-    residue = Path(root, ARTIFACT)
-    residue.parent.mkdir(parents=True)
-    residue.write_text("half a file")
+    residue = artifact_at(root)
+    if residue.isLocal:
+        residue.dirname().mkdir()
+    residue.write(b"half a file")
 
     (outcome,) = opened(transfer).ingest([an_exposure(12)], [raw_dataset(source)])
 
     assert outcome.result is Stored.STORED
-    assert residue.read_bytes() == content
+    assert residue.read() == content
 
 
-@pytest.mark.parametrize("transfer", ["link", "copy", "move", "symlink", "direct"])
+@pytest.mark.parametrize(
+    ("root", "transfer"),
+    [
+        *(("on_disk", transfer) for transfer in ("link", "copy", "move", "symlink", "direct")),
+        *(("on_servers", transfer) for transfer in ("copy", "move", "auto")),
+    ],
+    indirect=["root"],
+)
 def test_a_missing_artifact_is_stored_again(root, incoming, opened, transfer):
     """Rows whose artifact is gone get it back, under the same id."""
     repository = opened(transfer)
     source = ccd_file(incoming / "a.fits")
     (first,) = repository.ingest([an_exposure(12)], [raw_dataset(source)])
-    Path(first.where.removeprefix("file://")).unlink()
+    ResourcePath(first.where).remove()
     elsewhere = ccd_file(incoming / "elsewhere" / "a.fits")
 
     (second,) = repository.ingest([], [raw_dataset(elsewhere)])
@@ -251,6 +275,7 @@ def test_a_missing_artifact_is_stored_again(root, incoming, opened, transfer):
     assert count(root)[0] == (1, 1, 1)
 
 
+@EVERYWHERE
 def test_an_unstored_dataset_is_stored_again(root, incoming, opened):
     """A dataset that `butler prune-datasets --unstore` took away comes back under its id."""
     repository = opened()
@@ -264,6 +289,7 @@ def test_an_unstored_dataset_is_stored_again(root, incoming, opened):
     assert outcomes == [first]
 
 
+@EVERYWHERE
 def test_a_race_for_the_exposure_stores_nothing(root, incoming, opened):
     """An exposure that another process registers with other values meanwhile makes the batch try again."""
     one, other = opened(), opened()
@@ -279,6 +305,7 @@ def test_a_race_for_the_exposure_stores_nothing(root, incoming, opened):
     assert results(one.ingest([], [raw_dataset(incoming / "a.fits")])) == [Stored.STORED]
 
 
+@EVERYWHERE
 def test_the_same_exposure_from_two_processes_is_no_race(root, incoming, opened):
     """Two processes that store the same new visit both end well, and it is stored once."""
     one, other = opened(), opened()
@@ -291,6 +318,7 @@ def test_the_same_exposure_from_two_processes_is_no_race(root, incoming, opened)
     assert count(root) == ((1, 1, 1), 1)
 
 
+@EVERYWHERE
 def test_a_dataset_that_somebody_else_ingests_again_is_whole_in_the_end(root, incoming, opened):
     """Butler refuses a known dataset, and its older releases delete the artifact: it is put back."""
     repository = opened()
@@ -301,9 +329,9 @@ def test_a_dataset_that_somebody_else_ingests_again_is_whole_in_the_end(root, in
         with pytest.raises(ConflictingDefinitionError):
             butler.ingest(FileDataset(str(source), ref), transfer="copy")
 
-    left = Path(root, ARTIFACT).exists()
+    left = artifact_at(root).exists()
 
     outcomes = repository.ingest([], [raw_dataset(source)])
 
     assert results(outcomes) == [Stored.ALREADY_THERE if left else Stored.STORED]
-    assert Path(root, ARTIFACT).read_bytes() == source.read_bytes()
+    assert artifact_at(root).read() == source.read_bytes()

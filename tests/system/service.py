@@ -21,6 +21,7 @@ from pfs_ingestd.config import load_config
 from pfs_ingestd.desk import count_files, select_files
 from pfs_ingestd.records import State
 from pfs_ingestd.simulate import Night, NightPlan, write_night
+from repository_files import artifacts_of
 
 __all__ = [
     "ALL_RUNS",
@@ -117,7 +118,7 @@ def write(folder: Path, *, visits: int = 1, cameras: Sequence[str] = FEW_CAMERAS
 def fingerprints(folder: Path) -> dict[Path, tuple[str, int]]:
     """Tell the content and the mode of every file below a folder."""
     files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder): (_digest(path), path.lstat().st_mode) for path in files}
+    return {path.relative_to(folder): (_digest(path.read_bytes()), path.lstat().st_mode) for path in files}
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:
@@ -146,12 +147,12 @@ def stored(repository: Path) -> list[Content]:
                 name, collections=ALL_RUNS, find_first=False, limit=None, explain=False
             )
         ]
-        places = [Path(reader.getURI(ref).ospath) for ref in refs]
-    artifacts = [path for path in (repository / "PFS").rglob("*") if not path.is_dir() or path.is_symlink()]
-    assert set(artifacts) == {place for place in places if place.is_relative_to(repository)}
+        places = [reader.getURI(ref) for ref in refs]
+        (datastore,) = reader.get_datastore_roots().values()
+    assert set(artifacts_of(repository)) == {place for place in places if place.relative_to(datastore)}
     return sorted(
-        content_of(
-            place,
+        _content(
+            place.read(),
             ref.datasetType.name,
             ref.dataId["exposure"],
             f"{ref.dataId['arm']}{ref.dataId['spectrograph']}" if "arm" in ref.dataId else "",
@@ -179,11 +180,15 @@ def wanted(*nights: Night) -> list[Content]:
 
 def content_of(path: Path, dataset_type: str, exposure: int, camera: str) -> Content:
     """Describe a file that is, or should be, stored as a dataset."""
-    return (dataset_type, exposure, camera, _digest(path))
+    return _content(path.read_bytes(), dataset_type, exposure, camera)
 
 
-def _digest(path: Path) -> str:
-    return blake2b(path.read_bytes(), digest_size=8).hexdigest()
+def _content(content: bytes, dataset_type: str, exposure: int, camera: str) -> Content:
+    return (dataset_type, exposure, camera, _digest(content))
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=8).hexdigest()
 
 
 class Service:

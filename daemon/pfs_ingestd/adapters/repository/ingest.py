@@ -13,6 +13,7 @@ from pfs_ingestd.adapters.repository.failures import classify
 from pfs_ingestd.adapters.repository.items import Item, check_name, described, items_of
 from pfs_ingestd.adapters.repository.known import artifacts_among
 from pfs_ingestd.adapters.repository.memory import Memory
+from pfs_ingestd.adapters.repository.objects import STORE_ERRORS
 from pfs_ingestd.adapters.repository.session import Session, configuration_of, missing, open_session
 from pfs_ingestd.adapters.repository.transfers import OWNED, TRANSFERS, effective, prepared
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, TryLater
@@ -320,7 +321,7 @@ class ButlerRepository:
 
         Raises
         ------
-        TryLater
+        TryLater, Outage
             If one cannot be removed. It is found to be already there at the next attempt.
         """
         failures = []
@@ -331,6 +332,8 @@ class ButlerRepository:
             try:
                 if not release(ResourcePath(outcome.where), item.path, copies.get(item.index)):
                     failures.append(f"{item.path} is stored, but {outcome.where} has other content")
+            except STORE_ERRORS as error:
+                raise classify(error) from error
             except OSError as error:
                 failures.append(f"{item.path} is stored, but cannot be removed: {error}")
         if failures:

@@ -1,6 +1,7 @@
 """What a new repository finds on the servers that it is to be on; and that it writes down no password."""
 
 import os
+import re
 from typing import Any
 
 import sqlalchemy
@@ -14,6 +15,9 @@ from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.redaction import redacted
 
 __all__ = ["prepare_datastore", "prepare_registry", "whole_path"]
+
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
+"""What needs no quotes in SQL: Butler uses none."""
 
 EXTENSION = "btree_gist"
 """What Butler wants of PostgreSQL: its time ranges are kept apart by an index of that kind."""
@@ -55,6 +59,12 @@ def prepare_registry(config: Config) -> None:
             hint="write it like postgresql://USER@HOST/DATABASE",
         )
     schema = registry.get("namespace")
+    if schema and not _PLAIN.fullmatch(schema):
+        raise Fatal(
+            Code.CONFIGURATION,
+            f"Butler cannot use a schema of the name {schema!r}",
+            hint="choose one of lower case letters, digits and underscores",
+        )
     if backend == "postgresql":
         # As Butler would, who knows of db-auth.yaml.
         _prepare_database(RegistryConfig(registry).connectionString, schema)

@@ -37,6 +37,10 @@ ABANDONED = timedelta(days=1)
 a process that died. Were it alive, it would find the object gone, store nothing, and try again."""
 
 
+_left_behind: set[ResourcePath] = set()
+"""What this process could not remove because the store was away; it tries again at the next chance."""
+
+
 class Staged(Protocol):
     """A copy of a file, or another name for it, on its way into the datastore."""
 
@@ -214,8 +218,10 @@ class _Store(Staging):
                 self._unwanted.clear()
 
     def close(self) -> None:
-        self._unwanted |= self._present
+        self._unwanted |= self._present | _left_behind
         self.tidy()
+        _left_behind.clear()
+        _left_behind.update(self._unwanted)
 
 
 class _InStore:

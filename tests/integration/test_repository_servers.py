@@ -1,0 +1,237 @@
+"""Repositories on servers: how they are made, what is refused, and what is different in a store."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from lsst.daf.butler import Butler
+from lsst.resources import ResourcePath
+
+from pfs_ingestd.adapters.repository import CreateReport, create_repository, open_repository, staging
+from pfs_ingestd.adapters.repository.artifacts import holds
+from pfs_ingestd.adapters.repository.failures import classify
+from pfs_ingestd.adapters.repository.objects import look_at
+from pfs_ingestd.errors import Code, Fatal, Outage, TryLater
+from pfs_ingestd.ports import Stored
+from postgres import asking
+from repository_files import an_exposure, artifacts_of, ccd_file, raw_dataset, results
+
+SECRET = "hunter2"  # noqa: S105 (one to be found where it should not be)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"registry": f"postgresql://ingest:{SECRET}@db.example/pfs"},
+        {"registry": f"postgresql://db.example/pfs?user=ingest&password={SECRET}"},
+        {"registry": f"postgresql://ingest:{SECRET}@:not a port/pfs"},
+        {"registry": "postgresql://ingest@db.example/pfs", "datastore": f"s3://key:{SECRET}@bucket/store"},
+    ],
+    ids=["user", "parameter", "malformed", "store"],
+)
+def test_a_password_is_refused_and_told_nobody(tmp_path, options, monkeypatch):
+    """Who writes a password into a URL is told where it belongs, and it is not written down or repeated."""
+    monkeypatch.setattr("pfs_ingestd.adapters.repository.servers._prepare_database", lambda *_: None)
+    with pytest.raises(Fatal) as caught:
+        create_repository(str(tmp_path / "repo"), **options)
+
+    assert caught.value.code is Code.CONFIGURATION
+    assert "with mode 0600" in caught.value.hint or "AWS_PROFILE" in caught.value.hint
+    assert SECRET not in str(caught.value)
+    assert list((tmp_path / "repo").iterdir()) == []
+
+
+def test_a_password_in_somebody_elses_configuration_is_refused(tmp_path):
+    """Butler would copy it from there into the repository's configuration."""
+    seed = tmp_path / "seed.yaml"
+    seed.write_text(f"registry: {{db: 'postgresql://db.example/pfs', password: {SECRET}}}")
+    with pytest.raises(Fatal) as caught:
+        create_repository(str(tmp_path / "repo"), seed_config=seed)
+    assert "~/.pgpass" in caught.value.hint
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"registry": "mysql://db.example/pfs"}, "not the URL of a database"),
+        ({"registry": "the big one"}, "not the URL of a database"),
+        ({"registry": "postgresql://db.example/pfs", "schema": "Pfs-1"}, "cannot use a schema of the name"),
+        ({"schema": "pfs"}, "only a registry in PostgreSQL has schemas"),
+    ],
+)
+def test_what_butler_could_not_use_is_refused(tmp_path, options, message):
+    """An option that makes no sense is a matter of configuration, and nothing is made."""
+    with pytest.raises(Fatal, match=message) as caught:
+        create_repository(str(tmp_path / "repo"), **options)
+    assert caught.value.code is Code.CONFIGURATION
+    assert list((tmp_path / "repo").iterdir()) == []
+
+
+@pytest.mark.parametrize("schema", [None, "pfs"])
+def test_rights_that_are_missing_are_named_with_what_gives_them(tmp_path, postgres, schema):
+    """An ordinary user who passes each statement on to the administrator gets his repository in the end."""
+    url, user = postgres.new_database(), f"user_{uuid4().hex}"
+    with asking(url) as administrator:
+        administrator.execute(f"CREATE ROLE {user} LOGIN")
+        administrator.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    registry = url.replace("postgresql://tester@", f"postgresql+psycopg2://{user}@")
+    asked = []
+    for _ in range(2):
+        with pytest.raises(Fatal) as caught:
+            create_repository(str(tmp_path / "repo"), registry=registry, schema=schema)
+        assert caught.value.code is Code.CONFIGURATION
+        asked.append(caught.value.hint.partition("execute: ")[2])
+        with asking(url) as administrator:
+            administrator.execute(asked[-1])
+
+    assert create_repository(str(tmp_path / "repo"), registry=registry, schema=schema).created
+    place = f"GRANT CREATE ON SCHEMA public TO {user};"
+    if schema:
+        place = f"CREATE SCHEMA {schema} AUTHORIZATION {user};"
+    assert asked == ["CREATE EXTENSION IF NOT EXISTS btree_gist;", place]
+    assert not create_repository(str(tmp_path / "repo"), registry=registry, schema=schema).changed
+    with asking(url) as cursor:
+        cursor.execute("SELECT schemaname FROM pg_tables WHERE tablename = 'exposure'")
+        assert cursor.fetchall() == [(schema or "public",)]
+
+
+def test_the_extension_is_made_by_who_may(tmp_path, postgres):
+    """The owner of a database needs no administrator."""
+    registry = postgres.new_database().replace("postgresql:", "postgresql+psycopg2:")
+    assert create_repository(str(tmp_path / "repo"), registry=registry).created
+
+
+def test_a_whole_repository_may_be_in_a_store(postgres, bucket, incoming, at_s3, monkeypatch):
+    """With its configuration in S3, too, it is made once, completed when that was interrupted, and read."""
+    root, registry = f"{bucket}/pfs/repo", postgres.new_registry()
+    assert create_repository(root, registry=registry).created
+    assert CreateReport(root, created=False, added=()) == create_repository(root)
+    keys = at_s3.objects(bucket.removeprefix("s3://"))
+    assert list(keys) == ["pfs/repo/butler.yaml"]
+
+    # Killed between the registry, which is made at once, and the configuration.
+    ResourcePath(f"{root}/butler.yaml").remove()
+    with pytest.raises(Fatal, match="holds another repository already"):
+        create_repository(root, registry=registry)
+    assert at_s3.objects(bucket.removeprefix("s3://")) == {}
+
+    other = postgres.new_registry()
+    make = Butler.makeRepo
+
+    class Killed(BaseException):
+        pass
+
+    def make_and_die(*args, **kwargs):
+        make(*args, **kwargs)
+        raise Killed
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Butler, "makeRepo", make_and_die)
+        with pytest.raises(Killed):
+            create_repository(root, registry=other)
+    assert create_repository(root, registry=other).created
+    repository = open_repository(root, transfer="copy", runs={}, instrument="PFS")
+    source = ccd_file(incoming / "a.fits")
+    (outcome,) = repository.ingest([an_exposure(12)], [raw_dataset(source)])
+    repository.close()
+    assert outcome.where.startswith(f"{root}/PFS/raw/all/")
+    assert ResourcePath(outcome.where).read() == source.read_bytes()
+
+
+def test_an_option_that_contradicts_the_repository_is_refused(on_servers):
+    """A repository is not moved to other servers by naming them."""
+    with pytest.raises(Fatal, match=r"and its registry\.db is"):
+        create_repository(on_servers, registry="postgresql://db.example/other")
+    with pytest.raises(Fatal, match=r"and its datastore\.root is"):
+        create_repository(on_servers, datastore="s3://other/store")
+
+
+@pytest.mark.usefixtures("at_s3")
+def test_a_bucket_that_is_not_there_is_told_before_anything_is_made(tmp_path, postgres):
+    """The store is written to before the registry is made."""
+    registry = postgres.new_registry()
+    with pytest.raises(Outage, match="the datastore's bucket is not there"):
+        create_repository(str(tmp_path / "repo"), registry=registry, datastore="s3://nobodys-bucket/store")
+    with asking(registry) as cursor:
+        cursor.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        assert cursor.fetchone() == (0,)
+
+
+def test_a_package_that_is_missing_is_named_with_how_to_install_it():
+    """Neither driver comes with the daemon alone."""
+    meaning = classify(ModuleNotFoundError("No module named 'botocore'"))
+    assert isinstance(meaning, Fatal)
+    assert "'botocore'" in meaning.message
+    assert "pip install 'pfs-ingestd[s3]'" in meaning.hint
+
+
+@pytest.mark.parametrize("transfer", ["link", "hardlink", "symlink", "relsymlink"])
+def test_a_link_to_a_store_is_refused_at_the_start(on_servers, transfer):
+    """A transfer that the datastore cannot do is a matter of configuration, not of each file."""
+    with pytest.raises(
+        Fatal, match=f"the transfer mode {transfer} needs a datastore on this machine"
+    ) as caught:
+        open_repository(on_servers, transfer=transfer, runs={}, instrument="PFS")
+    assert caught.value.code is Code.CONFIGURATION
+    assert "copy or move" in caught.value.hint
+
+
+@pytest.mark.parametrize("size", [1_000, 20_000_000], ids=["whole", "in parts"])
+def test_an_object_is_known_by_its_tag(bucket, tmp_path, monkeypatch, size):
+    """Of an object whose tag is that of the file nothing is read; one that differs is not the same."""
+    source, other = tmp_path / "a", tmp_path / "b"
+    source.write_bytes(bytes(range(250)) * (size // 250))
+    other.write_bytes(source.read_bytes()[:-1] + b"x")
+    uri = ResourcePath(f"{bucket}/object")
+    uri.transfer_from(ResourcePath(str(source)), transfer="copy")
+    assert holds(uri, other) is False
+    assert holds(ResourcePath(f"{bucket}/nothing"), source) is None
+
+    monkeypatch.setattr(type(uri), "open", None)
+    assert holds(uri, source) is True
+    other.write_bytes(b"shorter")
+    assert holds(uri, other) is False
+    assert ("-" in look_at(uri).tag) is (size > 8_000_000)
+
+
+@pytest.mark.parametrize("root", ["on_servers"], indirect=True)
+def test_what_a_dead_process_sent_to_the_store_is_swept(root, opened, at_s3, monkeypatch):
+    """Objects and uploads that nobody took for a day are removed when the repository is opened."""
+    with Butler.from_config(root) as butler:
+        (store,) = butler.get_datastore_roots().values()
+    left = store.join(".pfs-ingestd-0123/0.fits")
+    left.write(b"left")
+    bucket = store.netloc
+    at_s3.client.create_multipart_upload(Bucket=bucket, Key="store/.pfs-ingestd-0123/1.fits")
+    opened()
+    assert left.exists()
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, _):
+            return datetime.now(UTC) + staging.ABANDONED + timedelta(minutes=1)
+
+    monkeypatch.setattr(staging, "datetime", Later)
+    opened()
+    assert artifacts_of(root) == []
+    assert "Uploads" not in at_s3.client.list_multipart_uploads(Bucket=bucket)
+
+
+def test_a_copy_that_was_swept_is_made_again(on_servers, incoming):
+    """Whoever finds that his upload is gone stores nothing, and tries again."""
+    repository = open_repository(on_servers, transfer="copy", runs={}, instrument="PFS")
+    source = ccd_file(incoming / "a.fits")
+    with pytest.MonkeyPatch.context() as swept:
+        fill = staging._InStore.fill  # noqa: SLF001 (what lies between upload and transaction)
+
+        def fill_and_lose(self, **options):
+            fill(self, **options)
+            self.uri.remove()
+
+        swept.setattr(staging._InStore, "fill", fill_and_lose)  # noqa: SLF001 (likewise)
+        with pytest.raises(TryLater, match=r"does not exist") as caught:
+            repository.ingest([an_exposure(12)], [raw_dataset(source)])
+    assert caught.value.code is Code.STORE_FAILED
+    assert results(repository.ingest([an_exposure(12)], [raw_dataset(source)])) == [Stored.STORED]
+    repository.close()
