@@ -57,6 +57,7 @@ class Code(StrEnum):
     STATE_UNUSABLE = "state_unusable"
     ALREADY_RUNNING = "already_running"
     BUG = "bug"
+    USAGE = "usage"
     # What a person asks about is known to nobody.
     UNKNOWN = "unknown"
     # StaleRecord: the record is read again.

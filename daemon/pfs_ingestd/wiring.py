@@ -291,7 +291,11 @@ def replace_file(config: Config, path: Path, environ: Mapping[str, str]) -> File
     clock = SystemClock()
     folder = watched_folder(config)
     if (sighting := folder.look(path)) is None:
-        raise Rejected(Code.BAD_NAME, f"{path} is not there, or not a file of a watched folder")
+        raise Rejected(
+            Code.BAD_NAME,
+            f"{path_text(path)} is not there, or not a file of a watched folder",
+            hint="pfs-ingestd show says why; only files of the watched folders can replace others",
+        )
     with ExitStack() as stack:
         inbox = open_inbox(config.state.database.url)
         stack.callback(inbox.close)
@@ -382,7 +386,8 @@ def _herald(
 
 def _unusable(found: Sequence[Problem]) -> Fatal:
     listed = "".join(f"\n  {problem}" for problem in found)
-    return Fatal(Code.CONFIGURATION, f"the configuration cannot be used here:{listed}")
+    hint = "make what is missing, or correct the keys; pfs-ingestd doctor looks at all of it"
+    return Fatal(Code.CONFIGURATION, f"the configuration cannot be used here:{listed}", hint=hint)
 
 
 def _files(folder: WatchedFolder, path: Path) -> Sequence[Path]:

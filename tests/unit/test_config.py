@@ -59,7 +59,7 @@ def wrong(tmp_path):
         with pytest.raises(Fatal) as caught:
             load_config(path, environ)
         assert caught.value.code is Code.CONFIGURATION
-        first, *listed = str(caught.value).splitlines()
+        first, *listed = caught.value.message.splitlines()
         assert first == f"{path}: {len(listed)} problem{'s' if len(listed) > 1 else ''}"
         return [line.strip() for line in listed]
 
@@ -409,7 +409,7 @@ def test_what_is_not_yaml_is_told_with_its_line(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(Fatal) as caught:
         load_config(path, {})
-    assert str(caught.value) == f"{path}{message}"
+    assert caught.value.message == f"{path}{message}"
 
 
 def test_a_missing_file_is_told(tmp_path):
@@ -560,7 +560,7 @@ def test_what_is_wrong_is_told_together_with_what_is_missing(tmp_path):
     path.write_text("repository: repo\nwatch: {raw: data, setle: 3s}\n")
     with pytest.raises(Fatal) as caught:
         load_config_here(path, {})
-    assert str(caught.value).splitlines() == [
+    assert caught.value.message.splitlines() == [
         f"{path}: 3 problems",
         "  watch.setle: unknown key; did you mean watch.settle?",
         f"  watch.raw: No such file or directory: {tmp_path}/data",

@@ -216,7 +216,7 @@ def test_every_exit_code_is_explained():
 def test_every_fatal_reason_is_said_to_exit():
     """The exit codes given for reasons exist."""
     given = {int(row[1]) for row in rows(section(OPERATIONS, "## Reasons")) if row[1].isdecimal()}
-    assert given == {ExitCode.BUG, ExitCode.TRY_AGAIN, ExitCode.CONFIGURATION}
+    assert given == {ExitCode.USAGE, ExitCode.BUG, ExitCode.TRY_AGAIN, ExitCode.CONFIGURATION}
 
 
 def test_every_key_of_the_status_is_documented():

@@ -3,12 +3,17 @@
 import gc
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from types import ModuleType
+from typing import IO, Any
 
 import click
+
+from pfs_ingestd.errors import Code, ExitCode, Fatal
+from pfs_ingestd.text import one_line
 
 __all__ = ["main"]
 
@@ -46,6 +51,38 @@ class _Commands(click.Group):
         module, name = _COMMANDS[cmd_name]
         command: click.Command = getattr(_lasting(module), name)
         return command
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _told():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _told():
+            return super().invoke(ctx)
+
+
+class _Mistyped(click.ClickException):
+    """Something that was mistyped, told like any other error."""
+
+    exit_code = ExitCode.USAGE
+
+    def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002 (click's signature)
+        from pfs_ingestd.cli.output import print_error  # noqa: PLC0415 (it takes what --help does not need)
+
+        text, _, hint = self.message.partition("\n")
+        print_error(Fatal(Code.USAGE, text, hint=hint))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        # Without any argument the help is the answer.
+        if error.ctx is None or error.message == error.ctx.get_help():
+            raise
+        hint = f"{error.ctx.command_path} --help"
+        raise _Mistyped(f"{one_line(error.format_message())}\n{hint}") from error
 
 
 @cache

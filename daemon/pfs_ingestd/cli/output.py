@@ -3,6 +3,7 @@
 import functools
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import ParamSpec
 
@@ -18,9 +19,12 @@ __all__ = ["exits", "print_error", "print_json", "print_rows", "print_table", "p
 
 P = ParamSpec("P")
 
+_REPORT = "this is a bug: report it with the traceback above; nothing that was stored is lost"
+
 _EXITS: Mapping[Code, ExitCode] = {
     Code.BUG: ExitCode.BUG,
     Code.ALREADY_RUNNING: ExitCode.TRY_AGAIN,
+    Code.USAGE: ExitCode.USAGE,
 }
 
 
@@ -37,7 +41,10 @@ def progress_bars() -> Progress:
 
 
 def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
-    """Make a command end with the exit code that it returns, or that its error stands for."""
+    """Make a command end with the exit code that it returns, or that its error stands for.
+
+    What nobody foresaw is told like any other error, below the traceback that has to be reported.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -46,6 +53,14 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
         except IngestdError as error:
             print_error(error)
             code = _exit_code(error)
+        except BrokenPipeError:
+            raise  # the reader of a pipe has gone: click ends then
+        except Exception as error:
+            if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort):
+                raise
+            traceback.print_exc()
+            print_error(Fatal(Code.BUG, f"{type(error).__name__}: {error}", hint=_REPORT))
+            code = ExitCode.BUG
         raise SystemExit(int(code))
 
     return run
@@ -53,9 +68,10 @@ def exits(command: Callable[P, ExitCode]) -> Callable[P, None]:
 
 def print_error(error: IngestdError) -> None:
     """Say on standard error what happened, and what to do."""
-    click.echo(f"error [{error.code}]: {error.message}", err=True)
-    if error.hint:
-        click.echo(f"  {error.hint}", err=True)
+    first, *rest = error.message.splitlines() or [""]
+    click.echo(f"error [{error.code}]: {one_line(first)}", err=True)
+    for line in (*rest, error.hint or f"see {error.code} among the reasons in docs/operations.md"):
+        click.echo(f"  {one_line(line.strip())}", err=True)
 
 
 def print_json(value: object) -> None:

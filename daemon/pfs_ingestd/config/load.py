@@ -86,7 +86,8 @@ def check_config(path: Path, environ: Mapping[str, str]) -> Sequence[str]:
 def _wrong(path: Path, found: Sequence[object]) -> Fatal:
     count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
     listed = "".join(f"\n  {problem}" for problem in found)
-    return Fatal(Code.CONFIGURATION, redacted(f"{path}: {count}{listed}"))
+    hint = "docs/configuration.md explains each key; check-config finds all mistakes at once"
+    return Fatal(Code.CONFIGURATION, redacted(f"{path}: {count}{listed}"), hint=hint)
 
 
 def keys(model: type[BaseModel] = Config) -> Iterator[str]:
@@ -141,11 +142,16 @@ def _read(path: Path) -> dict[Any, Any]:
             Code.CONFIGURATION, f"{path}: {error.strerror}", hint="name the configuration file with -c"
         ) from error
     except yaml.YAMLError as error:
-        raise Fatal(Code.CONFIGURATION, f"{path}{_place(error)}") from error
+        hint = "correct that line: YAML parts words by blanks, and levels by equal indentation"
+        raise Fatal(Code.CONFIGURATION, f"{path}{_place(error)}", hint=hint) from error
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise Fatal(Code.CONFIGURATION, f"{path}: should hold keys with values, such as 'repository: /data'")
+        raise Fatal(
+            Code.CONFIGURATION,
+            f"{path}: should hold keys with values, such as 'repository: /data'",
+            hint="config/minimal.yaml shows the least that is needed",
+        )
     return data
 
 
