@@ -139,14 +139,13 @@ class Journal:
         self.figures.moved(old, new)
         if old and (old.state, new.state) == (State.INGESTING, State.INGESTED):
             self.visits.add(new.visit)
-        if new.state is State.REJECTED and (old is None or old.state is not State.REJECTED):
-            self.notices.add(Topic.REJECTIONS, rejection(new))
         if new.changed:
             self.last_changed = new
         elif new.state is State.INGESTED:
             self.last_ingested = new
         elif new.state is State.REJECTED:
             self.last_rejected = new
+            self.notices.add(Topic.REJECTIONS, rejection(new))
 
     def _entered(self, record: FileRecord) -> bool:
         try:

@@ -104,6 +104,21 @@ def test_what_is_missing_is_named(site):
     assert {check for check, _ in found} >= {"files of its own", "repository", "newest file"}
 
 
+def test_who_is_to_be_told_is_looked_at(site, monkeypatch):
+    """A program that is not there, and a secret that everybody may read, but not one of the environment."""
+    assert wrong(site, "notifications") == []
+    content = yaml.safe_load(site.config_file.read_text())
+    content["notify"] = {"command": "tell", "webhook": "https://chat.example.org/s3cret"}
+    site.config_file.write_text(yaml.safe_dump(content))
+    site.config_file.chmod(0o644)
+    chat, where = "notify.webhook https://chat.example.org/***", site.config_file
+    missing = ("warning", f"notify.command {site.folder}/tell: No such file or directory")
+    public = ("warning", f"{chat}: everybody may read the rest of it in {where}")
+    assert wrong(site, "notifications") == [missing, public]
+    monkeypatch.setenv("PFS_INGESTD__NOTIFY__WEBHOOK", "https://chat.example.org/s3cret")
+    assert wrong(site, "notifications") == [missing]
+
+
 @needs_root
 def test_rights_are_those_of_the_account_of_the_service():
     """A folder that root can use and the service cannot is an error, as the kernel sees it."""

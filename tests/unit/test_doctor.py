@@ -66,6 +66,31 @@ def test_rights(changes, level, text):
 
 
 @pytest.mark.parametrize(
+    ("changes", "level", "text"),
+    [
+        ({}, OK, "notify.command /bin/tell: pfs may run it"),
+        ({"trouble": "No such file or directory"}, WARNING, "notify.command /bin/tell: No such file"),
+        ({"denied": "x"}, WARNING, "pfs may not run notify.command /bin/tell"),
+        ({"denied": None}, WARNING, "whether pfs may run it cannot be found out"),
+    ],
+)
+def test_a_program_that_is_to_tell_others(changes, level, text):
+    """Never an error: files go in without it."""
+    right = Right(what="notify.command", path=Path("/bin/tell"), account="pfs", wanted="x")
+    finding = judgement.of_program(replace(right, **changes))
+    assert (finding.level, text in finding.text) == (level, True)
+    assert_cured(finding)
+
+
+@pytest.mark.parametrize(("public", "level"), [(False, OK), (True, WARNING)])
+def test_a_secret_that_everybody_may_read(public, level):
+    """It is told where it is, and where it belongs."""
+    finding = judgement.of_secret("notify.webhook https://chat/***", Path("/etc/c.yaml"), public=public)
+    assert finding.level == level
+    assert_cured(finding)
+
+
+@pytest.mark.parametrize(
     ("disks", "transfer", "mode", "expected"),
     [
         ([RAW, STORE, INBOX], "hardlink", "auto", [OK, OK, OK, OK]),

@@ -1,5 +1,6 @@
 """The examination: one check after the other, each bounded in time, each of which ends with findings."""
 
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -257,6 +258,20 @@ def _credentials(patient: Patient) -> Iterator[Finding]:
         yield ok("no server needs credentials: inbox, registry and datastore are on this machine")
 
 
+def _notifications(patient: Patient) -> Iterator[Finding]:
+    notify = patient.config.notify
+    if notify.command:
+        program = Path(notify.command[0])
+        right = machine.right_to("notify.command", program, "x", patient.account, folder=False)
+        yield judgement.of_program(right)
+    if notify.webhook:
+        own = "PFS_INGESTD__NOTIFY__WEBHOOK" in patient.environ
+        public = not own and bool(patient.config_file.stat().st_mode & stat.S_IROTH)
+        yield judgement.of_secret(f"notify.webhook {notify.webhook}", patient.config_file, public=public)
+    if not (notify.command or notify.webhook):
+        yield ok("nobody is told of anything: notify.command and notify.webhook are not set")
+
+
 def _newest(patient: Patient) -> Iterator[Finding]:
     yield from stores.tried(patient.config, search_path(patient.environ))
 
@@ -268,6 +283,7 @@ CHECKS: Sequence[Check] = (
     Check("inotify", _inotify),
     Check("service", _service),
     Check("credentials", _credentials),
+    Check("notifications", _notifications),
     Check("inbox", _inbox),
     Check("repository", _repository, LONG_SECONDS),
     Check("header corrections", _corrections),

@@ -14,8 +14,10 @@ __all__ = [
     "of_disks",
     "of_error",
     "of_inotify",
+    "of_program",
     "of_reading",
     "of_right",
+    "of_secret",
     "of_unit",
 ]
 
@@ -60,6 +62,29 @@ def of_right(right: Right) -> Finding:
     if right.empty:
         return warning(f"{what} is empty", "if files should be there: is its file system mounted?")
     return ok(f"{what}: {right.account} may {_spelled(right.wanted)}")
+
+
+def of_program(right: Right) -> Finding:
+    """Judge whether a program that is to tell others can be run; without it the daemon does its work, too."""
+    text = f"{right.what} {right.path}"
+    if right.trouble:
+        return warning(f"{text}: {right.trouble}", "put it there, or correct the configuration")
+    if right.denied is None:
+        cure = f"run doctor as root or as {right.account}"
+        return warning(f"{text} is there; whether {right.account} may run it cannot be found out", cure)
+    if right.denied:
+        return warning(f"{right.account} may not run {text}", f"chmod a+rx {right.path}")
+    return ok(f"{text}: {right.account} may run it; `pfs-ingestd test-notify` tries it")
+
+
+def of_secret(what: str, file: Path, *, public: bool) -> Finding:
+    """Judge whether a secret is where everybody may read it."""
+    if not public:
+        return ok(f"{what}; `pfs-ingestd test-notify` tries it")
+    return warning(
+        f"{what}: everybody may read the rest of it in {file}",
+        "set PFS_INGESTD__NOTIFY__WEBHOOK in /etc/pfs-ingestd/environment instead, mode 0600",
+    )
 
 
 def _spelled(wanted: str) -> str:
