@@ -482,6 +482,10 @@ class FakeFolder:
             if root not in self.folders or not self.readable(root):
                 raise Outage(Code.ROOT_UNREACHABLE, f"{root} cannot be read", hint="see that it is mounted")
 
+    def costs(self) -> Mapping[Path, float]:
+        """Take no time."""
+        return dict.fromkeys(self._roots, 0.0)
+
     def missing(self) -> Collection[Path]:
         """Tell which marked folders the last scan did not come to."""
         return self._missing

@@ -9,6 +9,7 @@ import re
 import struct
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -30,13 +31,11 @@ from pfs_ingestd.adapters.system import InstanceLock, SystemClock
 from pfs_ingestd.board.night import night_of
 from pfs_ingestd.board.page import page
 from pfs_ingestd.cli import main
-from pfs_ingestd.config import Config, load_config
-from pfs_ingestd.figures import Amount, Throughput
-from pfs_ingestd.ports import WatcherHealth
+from pfs_ingestd.config import load_config
 from pfs_ingestd.records import FileRecord, Kind, State
-from pfs_ingestd.status import Condition, DiskRoom, HookHealth, Phase, Process, ScanCost, summarise
+from rig import Rig
 
-__all__ = ["IMAGES", "PAGES", "board_page", "page_of", "terminals", "words_of"]
+__all__ = ["IMAGES", "PAGES", "board_page", "page_of", "terminals", "told_status", "words_of"]
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
@@ -54,7 +53,8 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 
 _NOW = datetime(2026, 11, 22, 11, 25, tzinfo=UTC)
 _NIGHT = date(2026, 11, 22)
-_DATA = Path("/data/raw/2026-11-22")
+_ROOT = Path("/data/raw")
+_DATA = _ROOT / "2026-11-22"
 _REPOSITORY = Path("/data/butler/PFS")
 _COLUMNS = 110
 _FIRST, _LAST = 125609, 125640
@@ -78,6 +78,67 @@ def board_page() -> str:
 def terminals() -> Mapping[str, str]:
     """Run the commands beside a daemon that seems to be at work, and paint what they print."""
     return {name: _painted(" ".join(("pfs-ingestd", *words)), said) for name, words, said in _said()}
+
+
+def told_status() -> Mapping[str, object]:
+    """Take what a daemon tells that has just started, and let days have passed and this night be done."""
+    records = list(_night())
+    counts = Counter(record.state for record in records)
+    rig = Rig()
+    rig.tick()
+    started = _time(_NOW - timedelta(days=12))
+    stored = [record for record in records if record.state is State.INGESTED]
+    return {
+        **rig.status.written[-1],
+        "state": "running",
+        "since": started,
+        "heartbeat": _time(_NOW - timedelta(seconds=2)),
+        "pid": 4711,
+        "host": "ics",
+        "program_version": "0.1.0",
+        "repository": str(_REPOSITORY),
+        "started": started,
+        "watchers": [
+            {
+                "root": str(_ROOT),
+                "mode": "poll",
+                "healthy": True,
+                "reason": "",
+                "last_scan": _time(_NOW - timedelta(seconds=4)),
+                "scan_seconds": 0.021,
+            }
+        ],
+        "last_scan": {"at": _time(_NOW - timedelta(seconds=4)), "seconds": 0.022, "folders": 3},
+        "counts": {str(state): counts[state] for state in State},
+        "throughput": {
+            "today": {"files": len(stored), "bytes": sum(record.size for record in stored)},
+            "last_hour": {"files": 52, "bytes": 5_400_000_000},
+            "files_per_second": 0.0,
+            "megabytes_per_second": 0.0,
+            "latency_median_seconds": 0.107,
+            "latency_p99_seconds": 0.162,
+        },
+        "disks": {
+            "repository": {
+                "folder": str(_REPOSITORY),
+                "free_bytes": 31 * 10**12,
+                "size_bytes": 120 * 10**12,
+                "reason": "",
+            }
+        },
+        "hooks": {
+            "webhook": {
+                "to": "https://chat.example.org/***",
+                "failures": 0,
+                "reason": "",
+                "waiting": 0,
+                "last_delivered": _time(_NOW - timedelta(minutes=25)),
+            }
+        },
+        "last_ingested": _file(max(stored, key=lambda record: record.updated)),
+        "last_rejected": _file(next(record for record in records if record.state is State.REJECTED)),
+        "last_changed": None,
+    }
 
 
 def words_of(svg: str) -> Sequence[str]:
@@ -146,11 +207,9 @@ def _at_work(folder: Path) -> Iterator[None]:
     config_file = folder / "config.yaml"
     config_file.write_text(_CONFIGURATION)
     config = load_config(config_file, {})
-    records = list(_night())
     with closing(open_inbox(config.state.database.url)) as inbox:
-        inbox.add(records)
-        counts = inbox.counts()
-    StatusFile(config.status.file).write(_status(config, records, counts))
+        inbox.add(list(_night()))
+    StatusFile(config.status.file).write(told_status())
     lock = InstanceLock(config.lock_file)
     lock.acquire()
     before = Path.cwd()
@@ -165,37 +224,19 @@ def _at_work(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _status(
-    config: Config, records: Sequence[FileRecord], counts: Mapping[State, int]
-) -> Mapping[str, object]:
-    started = _NOW - timedelta(days=12)
-    stored = [record for record in records if record.state is State.INGESTED]
-    return summarise(
-        Condition(phase=Phase.RUNNING, since=started),
-        now=_NOW - timedelta(seconds=2),
-        process=Process(
-            pid=4711, host="ics", program_version="0.1.0", repository=config.repository, started=started
-        ),
-        troubles=(),
-        watchers=[WatcherHealth(root=Path("/data/raw"), mode="poll", healthy=True)],
-        scan=ScanCost(at=_NOW - timedelta(seconds=4), seconds=0.022, folders=3),
-        scanned={Path("/data/raw"): _NOW - timedelta(seconds=4)},
-        counts=counts,
-        oldest_pending=None,
-        throughput=Throughput(
-            today=Amount(len(stored), sum(record.size for record in stored)),
-            last_hour=Amount(52, 5_400_000_000),
-            files_per_second=0.0,
-            bytes_per_second=0.0,
-            latency_median=0.107,
-            latency_p99=0.162,
-        ),
-        disks=[DiskRoom(what="repository", folder=_REPOSITORY, free=31 * 10**12, size=120 * 10**12)],
-        hooks=[HookHealth(hook="webhook", to="https://chat.example.org/***", last_delivered=_NOW)],
-        last_ingested=max(stored, key=lambda record: record.updated),
-        last_rejected=next(record for record in records if record.state is State.REJECTED),
-        last_changed=None,
-    ).as_json()
+def _file(record: FileRecord) -> Mapping[str, object]:
+    return {
+        "path": str(record.path),
+        "visit": record.visit,
+        "at": _time(record.updated),
+        "code": record.code,
+        "error": record.error,
+        "changed": None,
+    }
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")
 
 
 def _painted(title: str, said: str) -> str:

@@ -182,6 +182,9 @@ class Folder(Protocol):
             If it does not answer for the file's whole folder.
         """
 
+    def costs(self) -> Mapping[Path, float]:
+        """Tell for how many seconds the last scan was at each root."""
+
     def problems(self) -> Mapping[Path, IngestdError]:
         """Tell which folders the last scan could not read, and why."""
 

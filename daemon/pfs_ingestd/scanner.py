@@ -308,7 +308,9 @@ class Scanner:
         now = self._clock.now()
         seconds = (now - scan.begun).total_seconds()
         unread = frozenset(self._folder.problems())
-        self.last_scan = ScanCost(at=now, seconds=seconds, folders=scan.folders, unread=unread)
+        self.last_scan = ScanCost(
+            at=now, seconds=seconds, folders=scan.folders, unread=unread, roots=self._folder.costs()
+        )
         if scan.outage and str(scan.outage) != str(self._outage):
             _log.error("scan.failed", code=scan.outage.code, error=str(scan.outage))
         elif self._outage and not scan.outage:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -134,12 +134,15 @@ class ScanCost:
         How many folders had to be listed.
     unread : `frozenset` [`~pathlib.Path`], optional
         Folders that could not be read.
+    roots : `~collections.abc.Mapping` [`~pathlib.Path`, `float`], optional
+        For how many seconds each root was walked through; what was found there is not counted in.
     """
 
     at: datetime
     seconds: float
     folders: int
     unread: frozenset[Path] = frozenset()
+    roots: Mapping[Path, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,12 +334,14 @@ class Status:
 
     def _watcher(self, watcher: WatchedRoot, longest: int) -> dict[str, object]:
         scanned = self.scanned.get(watcher.root)
+        seconds = self.scan.roots.get(watcher.root) if self.scan else None
         return {
             "root": _short_path(path_text(watcher.root), longest),
             "mode": watcher.mode,
             "healthy": watcher.healthy,
             "reason": short_line(watcher.reason, longest),
             "last_scan": scanned and _time(scanned),
+            "scan_seconds": _rounded(seconds),
         }
 
 

@@ -124,6 +124,24 @@ def test_newest_night_is_listed_first(tmp_path):
     ]
 
 
+def test_what_a_scan_takes_is_told_for_each_root(tmp_path, monkeypatch):
+    """Of two roots whose nights are visited in turns, one sees which is slow; pauses are neither's."""
+    quick, slow = tmp_path / "quick", tmp_path / "slow"
+    for root in (quick, slow):
+        put(root / "2026-03-21" / RAW)
+    watch = Watch({quick: BOTH, slow: BOTH})
+    scandir = os.scandir
+
+    def listed(folder):
+        watch.stopwatch.seconds += 10 if folder.is_relative_to(slow) else 1
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", listed)
+    for _ in watch.folder.scan({}):
+        watch.stopwatch.seconds += 100
+    assert watch.folder.costs() == {quick: 2, slow: 20}
+
+
 def test_steady_scan_costs_one_stat_per_folder(root, watch, monkeypatch):
     """When nothing changed, a scan stats each folder once, lists none and touches no file."""
     for night in range(5):

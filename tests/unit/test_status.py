@@ -84,7 +84,7 @@ def test_the_status_says_all_there_is():
     """Who, what, since when, how each root is watched, how many files stand where, and the last ones."""
     bad = a_record(state=State.REJECTED, code="truncated", error="it ends early")
     status = told(
-        scan=ScanCost(at=EARLIER, seconds=0.12345, folders=9),
+        scan=ScanCost(at=EARLIER, seconds=0.12345, folders=9, roots={SEEING.root: 0.0123}),
         scanned={SEEING.root: EARLIER},
         throughput=Throughput(
             today=Amount(100, 10**9),
@@ -133,6 +133,7 @@ def test_the_status_says_all_there_is():
                 "healthy": True,
                 "reason": "",
                 "last_scan": "2026-11-22T09:55:00.000+00:00",
+                "scan_seconds": 0.012,
             }
         ],
         "watchers_left_out": 0,

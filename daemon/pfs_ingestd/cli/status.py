@@ -67,7 +67,10 @@ def _rows(content: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]
     yield "repository", content["repository"]
     for watcher in content["watchers"]:
         trouble = "" if watcher["healthy"] else f", BLIND: {watcher['reason']}"
-        yield "watched", f"{watcher['root']} ({watcher['mode']}, read {ago(watcher['last_scan'])}{trouble})"
+        seconds = watcher.get("scan_seconds")
+        cost = "" if seconds is None else f" in {seconds} s"
+        read = f"read {ago(watcher['last_scan'])}{cost}"
+        yield "watched", f"{watcher['root']} ({watcher['mode']}, {read}{trouble})"
     if content["watchers_left_out"]:
         yield "", f"and {content['watchers_left_out']} more"
     if scan := content["last_scan"]:

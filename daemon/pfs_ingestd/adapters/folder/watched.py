@@ -108,6 +108,7 @@ class WatchedFolder:
         self._mounts: dict[Path, Path] = {}
         self._memories: dict[Path, _Memory] = {}
         self._missing: Sequence[Path] = ()
+        self._costs: Mapping[Path, float] = {}
         self._problems: dict[Path, OSError] = {}
         self._unseen: dict[Path, OSError] = {}
 
@@ -131,13 +132,23 @@ class WatchedFolder:
         self._unseen = {}
         visited: dict[Path, _Memory] = {}
         served: dict[_Identity, frozenset[Kind]] = {}
-        pending: list[Path] = []
+        pending: list[tuple[Path, Path]] = []
+        costs = dict.fromkeys(self._roots, 0.0)
+
+        def visit(root: Path, folder: Path) -> Listing | None:
+            begun = self._monotonic()
+            listing, below = self._visit(folder, marks, visited, served)
+            pending.extend((root, each) for each in below)
+            costs[root] += self._monotonic() - begun
+            return listing
+
         for root in self._roots:
-            yield self._visit(root, marks, visited, served, pending)
+            yield visit(root, root)
         # The nights of all roots together: the last is visited first, with all that is below it.
-        pending.sort(key=lambda folder: folder.name)
+        pending.sort(key=lambda each: each[1].name)
         while pending:
-            yield self._visit(pending.pop(), marks, visited, served, pending)
+            yield visit(*pending.pop())
+        self._costs = costs
         self._missing = [folder for folder in marks if folder not in visited]
         self._memories = visited
         self._raise_for_roots()
@@ -148,6 +159,10 @@ class WatchedFolder:
         One of them may come back with the time that it had, and with other names: it must not keep its mark.
         """
         return self._missing
+
+    def costs(self) -> Mapping[Path, float]:
+        """Tell for how many seconds the last scan was at each root."""
+        return self._costs
 
     def problems(self) -> Mapping[Path, IngestdError]:
         """Tell which folders the last scan could not read, and why; one of their files is enough."""
@@ -231,9 +246,8 @@ class WatchedFolder:
         marks: Mapping[Path, FolderMark],
         visited: dict[Path, _Memory],
         served: dict[_Identity, frozenset[Kind]],
-        pending: list[Path],
-    ) -> Listing | None:
-        """Look at one folder, list it if it may have changed, and add its sub-folders to what is pending."""
+    ) -> tuple[Listing | None, Sequence[Path]]:
+        """Look at one folder, and list it if it may have changed; tell its sub-folders, too."""
         memory = self._memories.get(folder)
         try:
             # The time is read before the names: what is added in between shows as another time next time.
@@ -244,7 +258,7 @@ class WatchedFolder:
             kinds = memory.kinds if memory else self._roots.kinds(folder)
             already = served.get(stamp[:2], NO_KINDS)
             if kinds <= already:
-                return None
+                return None, ()
             mark = marks.get(folder)
             known = mark is not None and mark.settled and mark.mtime_ns == status.st_mtime_ns
             known &= memory is None or memory.stamp == stamp
@@ -261,11 +275,10 @@ class WatchedFolder:
         except OSError as error:
             if error.errno not in _NOT_THERE or folder in self._roots:
                 self._problems[folder] = error
-            return None
+            return None, ()
         visited[folder] = memory
         served[stamp[:2]] = already | kinds
-        pending.extend(memory.folders)
-        return listing
+        return listing, memory.folders
 
     def _changed_long_ago(self, status: os.stat_result) -> bool:
         # Programs that copy trees set a folder's mtime back; nobody can set its ctime.
