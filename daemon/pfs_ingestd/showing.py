@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -21,6 +21,7 @@ from pfs_ingestd.board.visits import visits_of
 from pfs_ingestd.config import Config
 from pfs_ingestd.errors import Code, IngestdError, Outage, Rejected
 from pfs_ingestd.history import Entry
+from pfs_ingestd.orders import Order, Standing
 from pfs_ingestd.parts import configured_runs, inbox_beside, roots_of, watched_folder
 from pfs_ingestd.pfs import names
 from pfs_ingestd.pfs.corrections import search_path
@@ -113,6 +114,7 @@ def tell_story(config: Config, subject: Subject, environ: Mapping[str, str], *, 
     with inbox_beside(config, read_only=True) as inbox:
         records = _records(inbox, subject)
         history = inbox.history([record.path for record in records])
+        pause = Standing().after(inbox.orders(0)).paused
         listed = subject.path is not None and not records and subject.path.parent in inbox.marks()
     daemon, last_scan = _daemon(config)
     paths: dict[Path, FileRecord | None] = {record.path: record for record in records}
@@ -129,10 +131,16 @@ def tell_story(config: Config, subject: Subject, environ: Mapping[str, str], *, 
         daemon=daemon,
         repository=config.repository,
         repository_trouble=shelf.trouble,
+        paused=_pause(pause) if pause else "",
     )
     if records:
         return story
     return _of_a_stranger(config, subject, story, shelf, listed=listed, last_scan=last_scan)
+
+
+def _pause(order: Order) -> str:
+    reason = f": {order.reason}" if order.reason else ""
+    return f"{order.by} ordered a pause at {order.at:%Y-%m-%d %H:%M:%S} UTC{reason}"
 
 
 def _records(inbox: SqlInbox, subject: Subject) -> Sequence[FileRecord]:
@@ -301,7 +309,7 @@ def _of_a_stranger(
             told = FileStory(
                 path=file.path, record=None, look=file.look, stored=file.stored, why_unknown=reasons
             )
-            return _replaced(story, [told])
+            return replace(story, files=[told])
         raise _unknown(subject, story, "; ".join(reasons))
     if subject.visit is not None:
         if shelf.datasets or shelf.exposure:
@@ -313,22 +321,12 @@ def _of_a_stranger(
         hint = "it was removed, is of another dataset type than raw and pfsConfig, or of another repository"
         raise _unknown(subject, story, hint)
     why = ["it was ingested by command, or by another daemon"]
-    return _replaced(
+    return replace(
         story,
-        [
+        files=[
             FileStory(path=str(dataset), record=None, stored=[Stored(dataset=dataset)], why_unknown=why)
             for dataset in datasets
         ],
-    )
-
-
-def _replaced(story: Story, files: Sequence[FileStory]) -> Story:
-    return Story(
-        files=files,
-        visit=story.visit,
-        daemon=story.daemon,
-        repository=story.repository,
-        repository_trouble=story.repository_trouble,
     )
 
 

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -12,9 +13,11 @@ import pytest
 from fakes import FakeClock
 from in_process import typed
 from pfs_ingestd import showing
+from pfs_ingestd.adapters.inbox import open_inbox
 from pfs_ingestd.adapters.system import InstanceLock
 from pfs_ingestd.advice import ADVICE
 from pfs_ingestd.errors import Code
+from pfs_ingestd.orders import Order, What
 from pfs_ingestd.records import State
 from pfs_ingestd.simulate import NightPlan, write_night
 from pfs_ingestd.wiring import service
@@ -164,6 +167,19 @@ def test_what_nobody_knows_is_an_error_that_says_why(site, subject, why):
     """A subject that is known to nobody ends with 1, the reason, and nothing on standard output."""
     code, output = show(site, subject.format(data=site.data))
     assert (code, output.startswith("error [unknown]: "), why in output) == (1, True, True)
+
+
+def test_a_pause_is_told(site):
+    """Who wonders why nothing moves is told who paused it, and why, though no daemon is at work."""
+    with closing(open_inbox(site.config.state.database.url)) as inbox:
+        order = Order(
+            what=What.PAUSE, by="alice@summit", at=datetime(2026, 11, 22, tzinfo=UTC), reason="disk"
+        )
+        inbox.give_order(order)
+        told_so = show(site, site.files["r1"])[1]
+        inbox.give_order(replace(order, what=What.RESUME))
+    assert "alice@summit ordered a pause at 2026-11-22 00:00:00 UTC: disk" in told_so
+    assert "pause" not in show(site, site.files["r1"])[1]
 
 
 def test_nothing_is_changed_and_a_daemon_may_run(site):

@@ -44,10 +44,15 @@ def a_dataset(artifact=ARTIFACT):
     )
 
 
-def a_story(*stored, daemon=RUNNING, trouble=None, **changes):
+def a_story(*stored, daemon=RUNNING, trouble=None, paused="", **changes):
     file = FileStory(path=str(RAW.path), record=replace(RAW, **changes), stored=stored)
     return file, Story(
-        files=[file], visit=None, daemon=daemon, repository="/repo", repository_trouble=trouble
+        files=[file],
+        visit=None,
+        daemon=daemon,
+        repository="/repo",
+        repository_trouble=trouble,
+        paused=paused,
     )
 
 
@@ -97,6 +102,11 @@ def test_an_artifact_is_held_against_the_file(artifact, equal, seen, expected):
             a_story(state=State.READY, daemon=DaemonFacts(alive=True, state="degraded", reason="no disk")),
             "cure what the daemon complains of: no disk",
         ),
+        (
+            a_story(state=State.READY, paused="somebody ordered a pause"),
+            "it is not claimed, because somebody ordered a pause; pfs-ingestd resume -c CONFIG",
+        ),
+        (a_story(state=State.SEEN, paused="somebody ordered a pause"), "nothing: the daemon is at it"),
         (a_story(state=State.REJECTED, code="bad_card", error="is bad"), ADVICE[Code.BAD_CARD]),
         (a_story(state=State.REJECTED, code="of a newer program", error="is new"), "nothing"),
         (a_story(state=State.SKIPPED, code="bad_card"), "nothing; if it is wanted after all, retry it"),

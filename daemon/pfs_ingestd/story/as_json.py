@@ -28,6 +28,7 @@ def as_json(story: Story) -> Mapping[str, Any]:
             "alive": story.daemon.alive,
             "state": story.daemon.state,
             "reason": story.daemon.reason or story.daemon.trouble,
+            "paused": story.paused or None,
         },
         "visit": None if story.visit is None else _visit(story.visit),
         "files": [_file(file, story) for file in story.files],

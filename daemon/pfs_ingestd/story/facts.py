@@ -171,6 +171,8 @@ class Story:
         Where files are ingested to.
     repository_trouble : `~pfs_ingestd.errors.IngestdError` or `None`
         Why nothing can be said of what is stored.
+    paused : `str`
+        Who ordered a pause that holds, and why; empty if nobody did.
     """
 
     files: Sequence[FileStory]
@@ -178,3 +180,4 @@ class Story:
     daemon: DaemonFacts
     repository: str
     repository_trouble: IngestdError | None = None
+    paused: str = ""

@@ -49,6 +49,8 @@ def _about_the_daemon(record: FileRecord, story: Story) -> str:
     daemon = story.daemon
     if not daemon.alive and not daemon.trouble:
         return "start the daemon: systemctl start pfs-ingestd"
+    if story.paused and record.state is not State.SEEN:
+        return f"it is not claimed, because {story.paused}; pfs-ingestd resume -c CONFIG"
     if daemon.reason:
         return f"cure what the daemon complains of: {daemon.reason}"
     return _by_code(record.code) if record.code else "nothing: the daemon is at it"

@@ -146,7 +146,7 @@ def _whether_stored(file: FileStory) -> str:
 def _worry(file: FileStory, name: str, story: Story) -> Iterator[tuple[str, str]]:
     """Say why a file does not stand as it should, and what to do about it."""
     record, advice = file.record, to_do(file, story)
-    if record is None or advice == NOTHING:
+    if record is None or advice.startswith(NOTHING):
         return
     if record.changed or record.error:
         yield name, record.changed or f"[{record.code}] {record.error}"
@@ -160,6 +160,8 @@ def _besides(story: Story) -> Iterator[tuple[str, str]]:
         f"{story.repository}{f' COULD NOT BE ASKED: [{trouble.code}] {trouble}' if trouble else ''}",
     )
     yield "daemon", str(story.daemon)
+    if story.paused:
+        yield "pause", story.paused
 
 
 def _where(dataset: StoredDataset) -> str:
