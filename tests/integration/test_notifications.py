@@ -13,7 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
+from in_process import typed
 from pfs_ingestd.adapters.notifications import by_command, by_webhook
 from pfs_ingestd.ports import Delivery
 from receiver import receiving
@@ -232,6 +234,30 @@ def test_a_server_that_is_not_there_is_told():
     assert outcome(by_webhook(url, PATIENCE, os.environ)) == Delivery(
         "it cannot be reached: Connection refused"
     )
+
+
+def test_a_test_tells_of_each_way_what_became_of_it(server, program, tmp_path):
+    """`test-notify` sends the same as the daemon would, and ends with 1 if anything did not arrive."""
+    config = tmp_path / "config.yaml"
+    notify = {"command": [program(f"cat > {tmp_path}/got"), "x"], "webhook": server.url}
+    content = {"repository": "repo", "watch": {"raw": "raw"}, "notify": notify}
+    config.write_text(yaml.safe_dump(content))
+    done = typed("test-notify", "-c", config)
+    chat = f"webhook: http://127.0.0.1:{server.server_port}/***"
+    assert (done.exit_code, done.output.splitlines()) == (
+        0,
+        [f"command: {tmp_path}/tell: delivered", f"{chat}: delivered"],
+    )
+    assert json.loads((tmp_path / "got").read_text()) == server.messages[0]
+    assert server.messages[0]["kind"] == "test"
+
+    server.answer = 500
+    done = typed("test-notify", "-c", config)
+    assert (done.exit_code, done.output.splitlines()[1]) == (1, f"{chat}: FAILED: it answered 500")
+
+    config.write_text(yaml.safe_dump(content | {"notify": {}}))
+    done = typed("test-notify", "-c", config)
+    assert (done.exit_code, "nobody is told of anything" in done.stderr) == (78, True)
 
 
 def test_the_url_is_on_no_command_line(server):

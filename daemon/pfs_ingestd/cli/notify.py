@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -35,12 +36,14 @@ def test_notify(config_file: Path) -> ExitCode:
             hint="set notify.command or notify.webhook",
         )
     text = json.dumps(trial(sender_of(config), SystemClock().now()))
-    for courier in couriers:
-        courier.send(text)
     failed = False
-    for courier in couriers:
-        delivery = courier.result(config.notify.timeout.total_seconds() + _PATIENCE)
-        error = delivery.error if delivery else "no end"
-        failed |= bool(error)
-        click.echo(f"{courier.hook}: {courier.to}: {f'FAILED: {error}' if error else 'delivered'}")
+    with ExitStack() as stack:
+        for courier in couriers:
+            stack.callback(courier.cancel)
+            courier.send(text)
+        for courier in couriers:
+            delivery = courier.result(config.notify.timeout.total_seconds() + _PATIENCE)
+            error = delivery.error if delivery else "no end"
+            failed |= bool(error)
+            click.echo(f"{courier.hook}: {courier.to}: {f'FAILED: {error}' if error else 'delivered'}")
     return ExitCode.SOME_REJECTED if failed else ExitCode.DONE
