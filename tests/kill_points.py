@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
@@ -28,15 +29,20 @@ from typing import Any
 
 import sqlalchemy
 import yaml
+from lsst.resources import ResourcePath
 from sqlalchemy.engine.default import DefaultDialect
 
 from pfs_ingestd import wiring
+from pfs_ingestd.adapters.repository import staging
+from pfs_ingestd.adapters.repository.artifacts import uri_of
 from pfs_ingestd.adapters.repository.copier import Lane
 from pfs_ingestd.config import Config, load_config
 from pfs_ingestd.logs import configure_logs
 from pfs_ingestd.pfs.names import is_ramp
 from pfs_ingestd.simulate import NightPlan, write_night
 from pfs_ingestd.wiring import create_repository, service
+from postgres import Databases, asking
+from s3 import S3Server
 
 __all__ = ["Report", "inflict"]
 
@@ -54,6 +60,8 @@ CAMERAS = ("b1", "n1")
 
 INLINE_BYTES = 50_000
 """More than the CCD file has, and less than the others."""
+
+REGISTERED = "SELECT path FROM dataset JOIN file_datastore_records ON id = dataset_id"
 
 _EVENTS = ("open", "os.", "shutil.", "sqlite3.", "fcntl.")
 _MEMORY = Path("/dev/shm")  # noqa: S108 (tests of the disk that need not wait for it)
@@ -93,6 +101,7 @@ def inflict(
     *,
     beside: bool = False,
     lose_inbox: bool = False,
+    servers: tuple[str, str] | None = None,
     share: tuple[int, int] = (0, 1),
     every: bool = False,
 ) -> Report:
@@ -107,6 +116,9 @@ def inflict(
         copied on the loop's own thread nevertheless: everything then happens in the same order each time.
     lose_inbox : `bool`, optional
         Whether the inbox is lost with the daemon.
+    servers : `tuple` [`str`, `str`] or `None`, optional
+        The folder of PostgreSQL's socket and the URL of S3, if the repository is to be on servers. The events
+        are what is asked of these then, and what becomes of the sources.
     share : `tuple` [`int`, `int`], optional
         Which of how many shares of the points is done.
     every : `bool`, optional
@@ -117,6 +129,7 @@ def inflict(
         "transfer": transfer,
         "beside": beside,
         "lose_inbox": lose_inbox,
+        "servers": servers,
         "share": share,
         "every": every,
     }
@@ -139,13 +152,16 @@ class Theatre:
         The transfer mode.
     """
 
+    events: tuple[str, ...] = _EVENTS
+    databases: tuple[str, ...] = ("sqlite", "postgresql")
+
     def __init__(self, folder: Path, transfer: str) -> None:
         self._origin = folder / "origin"
         self.site = folder / "site"
         self.data = self.site / "data"
         self._transfer = transfer
         self._origin.mkdir()
-        create_repository(str(self._origin / "repo"))
+        self.make_repository(self._origin / "repo")
         night = write_night(self._origin / "data", NightPlan(visits=1, cameras=CAMERAS, small=True))
         for path in night.convergence_configs:
             path.unlink()
@@ -164,6 +180,10 @@ class Theatre:
         self.reset()
         self._sources = _files(self.data)
         self._contents = sorted(content for content, _ in self._sources.values())
+
+    def make_repository(self, root: Path) -> None:
+        """Make the repository that the others are copies of."""
+        create_repository(str(root))
 
     @property
     def config(self) -> Config:
@@ -190,18 +210,19 @@ class Theatre:
 
     def examine_corpse(self, name: str, report: Report) -> None:
         """See that each file is whole somewhere, and that what has its final name is whole."""
-        stored = [_content(path) for path in self._registered() if path.exists()]
+        stored = [_digest(uri.read()) for uri in self.registered() if uri.exists()]
         here = [content for content, _ in _files(self.data).values()]
         if missing := set(self._contents) - {*stored, *here}:
             report.lost.append(f"{name}: {len(missing)} files are gone")
-        for path in _artifacts(self.site):
-            if path.name.startswith(("raw_", "pfsConfig_")) and _content(path) not in self._contents:
-                report.harmed.append(f"{name}: {path.name} is not whole")
+        for uri in self.artifacts():
+            called = uri.basename()
+            if called.startswith(("raw_", "pfsConfig_")) and _digest(uri.read()) not in self._contents:
+                report.harmed.append(f"{name}: {called} is not whole")
 
     def examine(self, name: str, report: Report, *, known: int) -> None:
         """See that all is as if nobody had ever died, but that the inbox may know fewer files."""
-        registered = self._registered()
-        stored = Counter(_content(path) for path in registered if path.exists())
+        registered = self.registered()
+        stored = Counter(_digest(uri.read()) for uri in registered if uri.exists())
         if stored.keys() != set(self._contents):
             report.lost.append(f"{name}: {len(stored)} of {len(self._contents)} files are stored")
         if max(stored.values(), default=0) > 1 or len(registered) != len(self._contents):
@@ -213,25 +234,95 @@ class Theatre:
         if _files(self.data) != expected:
             report.harmed.append(f"{name}: sources {sorted(map(str, _files(self.data)))}")
         beside = {path.name for path in self.site.iterdir()} ^ LEFT
-        within = {path.name for path in set(_artifacts(self.site)) ^ set(registered)}
+        within = {str(uri) for uri in set(self.artifacts()) ^ set(registered)}
         if self._transfer == "direct":
-            within -= {path.name for path in registered}
+            within -= {str(uri) for uri in registered}
         if beside or within:
             report.left.append(f"{name}: {sorted(beside | within)}")
         status = json.loads((self.site / "status.json").read_text())
         if (status["state"], status["reason"]) != ("stopped", ""):
             report.stuck.append(f"{name}: {status}")
 
-    def _registered(self) -> list[Path]:
+    def registered(self) -> list[ResourcePath]:
         """Tell where the artifacts of the datasets are that registry and datastore agree on."""
-        rows = self._select(
-            "repo/gen3.sqlite3", "SELECT path FROM dataset JOIN file_datastore_records ON id = dataset_id"
-        )
-        return [Path(self.site / "repo", path.removeprefix("file://")) for (path,) in rows]
+        rows = self._select("repo/gen3.sqlite3", REGISTERED)
+        return [uri_of(Path(self.site / "repo", path.removeprefix("file://"))) for (path,) in rows]
+
+    def artifacts(self) -> list[ResourcePath]:
+        """List what there is in the repository besides its registry and its configuration."""
+        own = {"butler.yaml", "gen3.sqlite3", "gen3.sqlite3-journal"}
+        return [
+            uri_of(path)
+            for path in (self.site / "repo").rglob("*")
+            if path.name not in own and (path.is_symlink() or not path.is_dir() or path.name.startswith("."))
+        ]
+
+    def state(self) -> object:
+        """Describe all that a death leaves behind, as far as it differs from kind to kind of repository."""
+        return _state_of(self.site)
 
     def _select(self, database: str, query: str) -> list[Any]:
         with closing(sqlite3.connect(self.site / database)) as connection:
             return connection.execute(query).fetchall()
+
+
+class ServedTheatre(Theatre):
+    """A theatre with the repository on servers.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        An empty folder.
+    transfer : `str`
+        The transfer mode.
+    databases, store : `str`
+        The folder of PostgreSQL's socket; the URL of S3.
+    """
+
+    # What there is besides, such as the rows of the inbox, is the same as with a repository on a disk; and of
+    # that there is more when it takes longer.
+    events = ("http.client.send", "os.remove")
+    databases = ("postgresql",)
+
+    def __init__(self, folder: Path, transfer: str, databases: str, store: str) -> None:
+        self._databases = Databases(Path(databases))
+        self._store = S3Server(store)
+        self._registry = ""
+        self._bucket = ""
+        os.environ.update(self._store.environment)
+        # Whoever comes next takes the one before for dead, which he is.
+        staging.ABANDONED = timedelta(0)
+        super().__init__(folder, transfer)
+
+    def make_repository(self, root: Path) -> None:
+        registry, bucket = self._databases.new_registry(), self._store.new_bucket()
+        create_repository(str(root), registry=registry, datastore=f"s3://{bucket}/store")
+
+    def reset(self) -> None:
+        super().reset()
+        if self._registry:
+            self._databases.drop(self._registry)
+        configuration = self.site / "repo" / "butler.yaml"
+        config = yaml.safe_load(configuration.read_text())
+        self._registry = self._databases.copied(config["registry"]["db"])
+        self._bucket = self._store.new_bucket()
+        config["registry"]["db"] = self._registry
+        config["datastore"]["root"] = f"s3://{self._bucket}/store"
+        configuration.write_text(yaml.safe_dump(config))
+
+    def registered(self) -> list[ResourcePath]:
+        with asking(self._registry) as cursor:
+            cursor.execute(REGISTERED)
+            return [ResourcePath(f"s3://{self._bucket}/store/{path}") for (path,) in cursor.fetchall()]
+
+    def artifacts(self) -> list[ResourcePath]:
+        return [ResourcePath(f"s3://{self._bucket}/{key}") for key in self._store.objects(self._bucket)]
+
+    def state(self) -> object:
+        with asking(self._registry) as cursor:
+            cursor.execute("SELECT (SELECT count(*) FROM exposure), (SELECT count(*) FROM dataset)")
+            rows = cursor.fetchall()
+        return rows, self._store.tags(self._bucket), sorted(self.data.rglob("*"))
 
 
 class Witness:
@@ -243,10 +334,18 @@ class Witness:
     ----------
     told : `~collections.abc.Callable`
         Called with the number of each event, on the thread that caused it.
+    events : `tuple` [`str`, ...]
+        Beginnings of the names of those that Python tells of.
+    databases : `tuple` [`str`, ...]
+        Kinds of database of which statements and commits are heard.
     """
 
-    def __init__(self, told: Callable[[int], None]) -> None:
+    def __init__(
+        self, told: Callable[[int], None], events: tuple[str, ...], databases: tuple[str, ...]
+    ) -> None:
         self._told = told
+        self._events = events
+        self._databases = databases
         self._numbers = count()
         self._telling = threading.local()
 
@@ -264,14 +363,16 @@ class Witness:
         commit = DefaultDialect.do_commit
 
         def around(dialect: Any, connection: Any) -> None:
-            self._heard()
+            self._heard_of(dialect)
             commit(dialect, connection)
-            self._heard()
+            self._heard_of(dialect)
 
         DefaultDialect.do_commit = around
         for name in ("before_cursor_execute", "after_cursor_execute"):
-            sqlalchemy.event.listen(sqlalchemy.engine.Engine, name, lambda *_: self._heard())
-        sys.addaudithook(lambda event, _: self._heard() if event.startswith(_EVENTS) else None)
+            sqlalchemy.event.listen(
+                sqlalchemy.engine.Engine, name, lambda connection, *_: self._heard_of(connection.dialect)
+            )
+        sys.addaudithook(lambda event, _: self._heard() if event.startswith(self._events) else None)
 
     def _before(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def heard(*arguments: Any) -> Any:
@@ -279,6 +380,10 @@ class Witness:
             return function(*arguments)
 
         return heard
+
+    def _heard_of(self, dialect: Any) -> None:
+        if dialect.name in self._databases:
+            self._heard()
 
     def _heard(self) -> None:
         if getattr(self._telling, "now", False):
@@ -313,11 +418,11 @@ def points(theatre: Theatre, *, every: bool) -> tuple[list[int], int]:
         def look(number: int) -> None:
             nonlocal seen, last
             last = number
-            if (state := _state_of(theatre.site)) != seen:
+            if (state := theatre.state()) != seen:
                 seen = state
                 changes.append(number)
 
-        Witness(look).listen()
+        Witness(look, theatre.events, theatre.databases).listen()
         code = theatre.serve()
         found.write_text(json.dumps([last, changes]))
         return code
@@ -328,12 +433,21 @@ def points(theatre: Theatre, *, every: bool) -> tuple[list[int], int]:
     return (list(range(last + 1)) if every else changes), len(changes)
 
 
-def operate(transfer: str, *, beside: bool, lose_inbox: bool, share: Sequence[int], every: bool) -> Report:
+def operate(
+    transfer: str,
+    *,
+    beside: bool,
+    lose_inbox: bool,
+    servers: Sequence[str] | None,
+    share: Sequence[int],
+    every: bool,
+) -> Report:
     """Do in this process what `inflict` promises."""
     if beside:
         copy_ramps_beside()
     with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
-        theatre = Theatre(Path(folder).resolve(), transfer)
+        place = Path(folder).resolve()
+        theatre = ServedTheatre(place, transfer, *servers) if servers else Theatre(place, transfer)
         theatre.serve()  # from now on everything is imported, and compiled what is compiled once
         gc.collect()
         gc.disable()  # children that live for half a second need not look at all the modules of the parent
@@ -353,7 +467,9 @@ def operate(transfer: str, *, beside: bool, lose_inbox: bool, share: Sequence[in
 
 
 def _die_at(point: int, theatre: Theatre) -> int:
-    Witness(lambda number: os._exit(DEAD) if number == point else None).listen()
+    Witness(
+        lambda number: os._exit(DEAD) if number == point else None, theatre.events, theatre.databases
+    ).listen()
     return theatre.serve()
 
 
@@ -371,16 +487,6 @@ def _run(work: Callable[[], int]) -> int:
         os._exit(99)
 
 
-def _artifacts(site: Path) -> list[Path]:
-    """List what there is in the repository besides its registry and its configuration."""
-    own = {"butler.yaml", "gen3.sqlite3", "gen3.sqlite3-journal"}
-    return [
-        path
-        for path in (site / "repo").rglob("*")
-        if path.name not in own and (path.is_symlink() or not path.is_dir() or path.name.startswith("."))
-    ]
-
-
 def _files(folder: Path) -> dict[Path, tuple[str, int]]:
     """Tell content and mode of each file below a folder."""
     files = [path for path in folder.rglob("*") if path.is_file()]
@@ -388,7 +494,11 @@ def _files(folder: Path) -> dict[Path, tuple[str, int]]:
 
 
 def _content(path: Path) -> str:
-    return blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    return _digest(path.read_bytes())
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=8).hexdigest()
 
 
 def _state_of(site: Path) -> dict[str, tuple[int, ...]]:

@@ -47,6 +47,11 @@ class Databases:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @property
+    def place(self) -> str:
+        """The folder of its socket."""
+        return str(self._folder)
+
     def new_database(self) -> str:
         """Create an empty database and give its URL."""
         name = f"test_{uuid4().hex}"
@@ -75,6 +80,12 @@ class Databases:
         with asking(self._dsn("postgres")) as cursor:
             cursor.execute(f"CREATE DATABASE {name} TEMPLATE {origin}")
         return url.replace(origin, name)
+
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        name = url.partition("@/")[2].partition("?")[0]
+        with asking(self._dsn("postgres")) as cursor:
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def _dsn(self, database: str) -> str:
         return f"postgresql://tester@/{database}?host={self._folder}"

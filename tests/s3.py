@@ -64,9 +64,13 @@ class S3Server:
 
     def objects(self, bucket: str) -> dict[str, bytes]:
         """Get all that is in a bucket, by key."""
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+        keys = self.tags(bucket)
         return {key: self.client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+
+    def tags(self, bucket: str) -> dict[str, str]:
+        """Get the tags of all that is in a bucket, by key."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        return {entry["Key"]: entry["ETag"] for page in pages for entry in page.get("Contents", ())}
 
 
 class OwnServer(S3Server):

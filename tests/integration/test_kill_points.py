@@ -27,3 +27,12 @@ def test_f21_a_death_that_takes_the_inbox_along_costs_nothing(share):
 
     assert report.damage == []
     assert report.deaths > 20
+
+
+@pytest.mark.parametrize(("transfer", "share"), [("move", (0, 3)), ("copy", (1, 3))])
+def test_a_death_at_any_point_costs_nothing_on_servers_either(postgres, s3, transfer, share):
+    """With the registry in PostgreSQL and the datastore in S3 it is the same; `make soak` does all points."""
+    report = inflict(transfer, beside=True, servers=(postgres.place, s3.url), share=share)
+
+    assert report.damage == []
+    assert report.deaths > 3

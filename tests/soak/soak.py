@@ -19,6 +19,8 @@ from rich.table import Table
 import forked
 from kill_points import Report, inflict
 from pfs_ingestd.records import PENDING, State
+from postgres import postgres_server
+from s3 import s3_server
 from system.service import FEW_CAMERAS, Site, burst, pfs_ingestd, stored, wanted, write
 
 __all__ = ["main"]
@@ -91,6 +93,13 @@ def deaths(transfer: str, *, every: bool) -> Iterator[tuple[str, Report]]:
         damage = "death at a system call, copies beside" if beside else "death at a system call"
         yield damage, inflict(transfer, beside=beside, every=every)
         yield f"{damage}, inbox lost", inflict(transfer, beside=beside, lose_inbox=True, every=every)
+    if transfer in COPIES:
+        with postgres_server() as databases, s3_server() as store:
+            servers = (databases.place, store.url)
+            yield (
+                "death at a request to servers",
+                inflict(transfer, beside=True, servers=servers, every=every),
+            )
 
 
 def main() -> int:
