@@ -3,10 +3,12 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -87,6 +89,11 @@ class Databases:
         with asking(self._dsn("postgres")) as cursor:
             cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
+    @property
+    def socket(self) -> str:
+        """The socket that it listens on."""
+        return f"{self._folder}/.s.PGSQL.5432"
+
     def _dsn(self, database: str) -> str:
         return f"postgresql://tester@/{database}?host={self._folder}"
 
@@ -120,6 +127,23 @@ class PostgresServer(Databases):
     def stop(self) -> None:
         """Stop it, cutting every connection."""
         self._run("pg_ctl", "stop", "--wait", "--mode=fast")
+
+    def kill(self) -> None:
+        """End it as a power cut would, with all its processes; it can be started again."""
+        # As long as one of them has the shared memory, there is no starting again.
+        while processes := self._processes():
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            time.sleep(0.01)
+        # Where nobody buries the dead, the next server would take this number for one that lives.
+        for lock in (self._folder / "data/postmaster.pid", Path(f"{self.socket}.lock")):
+            lock.unlink()
+
+    def _processes(self) -> Sequence[int]:
+        """Find those that are at work in the folder of the data: the postmaster, and what it has started."""
+        data = str(self._folder / "data")
+        return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _works_in(path) == data]
 
     def _run(self, program: str, *arguments: str) -> None:
         account: dict[str, Any] = {}
@@ -176,6 +200,13 @@ def _programs() -> Path | None:
         return releases[-1].parent
     found = shutil.which("initdb")
     return Path(found).resolve().parent if found else None
+
+
+def _works_in(process: Path) -> str:
+    try:
+        return str((process / "cwd").readlink())
+    except OSError:  # it has ended, or is another's
+        return ""
 
 
 def _account() -> int | None:

@@ -46,6 +46,7 @@ class Completions:
 
     def tell(self) -> None:
         """Tell of the visits that have become complete since the last time."""
+        self._journal.heard(self._inbox.touched())
         visits = self._journal.visits
         if not visits:
             return

@@ -69,11 +69,21 @@ class Ingester:
         Time and chance.
     patience : `Patience`
         How often and after what delay a file is tried again.
+    defers : `bool`, optional
+        Whether another process decides what is gone: it may only not be seen from here.
     """
 
     def __init__(
-        self, folder: Folder, headers: Headers, repository: Repository, clock: Clock, patience: Patience
+        self,
+        folder: Folder,
+        headers: Headers,
+        repository: Repository,
+        clock: Clock,
+        patience: Patience,
+        *,
+        defers: bool = False,
     ) -> None:
+        self._defers = defers
         self._folder = folder
         self._headers = headers
         self._repository = repository
@@ -247,6 +257,8 @@ class Ingester:
         # The process may have died after it moved the file, and before it could write that down.
         if isinstance(error, Vanished) and (dataset_id := self._repository.moved(record)):
             return record.ingested(dataset_id, already=True, now=self._clock.now())
+        if isinstance(error, Vanished) and self._defers:
+            error = Outage(Code.ROOT_UNREACHABLE, "the file is not seen from this host")
         return failed(
             record, error, chance=self._clock.random(), patience=self._patience, now=self._clock.now()
         )

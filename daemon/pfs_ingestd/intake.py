@@ -1,6 +1,6 @@
 """What is due is claimed and stored, as far as the repository can be reached; copies are waited for."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from pfs_ingestd.policy import Patience, batch, spent
 from pfs_ingestd.ports import Clock, Copier, Inbox, Repository
 from pfs_ingestd.records import FileRecord, Kind, State
 
-__all__ = ["Intake", "Trouble"]
+__all__ = ["ALONE", "Intake", "Share", "Trouble", "nothing_required"]
 
 QUESTIONS = timedelta(seconds=10)
 """The shortest time between two questions for visits of others. A convergence's pfsConfig waits for a day and
@@ -33,6 +33,33 @@ class Trouble:
     def is_known(self, error: IngestdError) -> bool:
         """Say whether an error tells nothing new."""
         return self.error.code == error.code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Which part of the work is ours.
+
+    Parameters
+    ----------
+    watches : `bool`
+        Whether we look after the pfsConfigs that wait: some process does.
+    ingests : `bool`
+        Whether we take anything into the repository.
+    rescue_every : `~datetime.timedelta` or `None`
+        How often to look whether others who share the inbox have died; `None` if nobody can.
+    """
+
+    watches: bool = True
+    ingests: bool = True
+    rescue_every: timedelta | None = None
+
+
+ALONE = Share()
+"""All of it."""
+
+
+def nothing_required(_: Iterable[Path]) -> None:
+    """Require nothing of any file's file system."""
 
 
 class Intake:
@@ -61,6 +88,10 @@ class Intake:
         Bounds of a batch.
     probe_interval : `~datetime.timedelta`
         How often an unreachable repository is probed.
+    share : `Share`, optional
+        Which part of the work is ours.
+    require : `~collections.abc.Callable`, optional
+        Raises `Outage` unless the file systems of some files, and those that were missing before, are here.
 
     Attributes
     ----------
@@ -85,6 +116,8 @@ class Intake:
         batch_files: int,
         batch_bytes: int,
         probe_interval: timedelta,
+        share: Share = ALONE,
+        require: Callable[[Iterable[Path]], None] = nothing_required,
     ) -> None:
         self._inbox = inbox
         self._journal = journal
@@ -96,10 +129,12 @@ class Intake:
         self._batch_files = batch_files
         self._batch_bytes = batch_bytes
         self._probe_interval = probe_interval
+        self._share = share
+        self._require = require
         self._copying: dict[Path, tuple[FileRecord, ReadFile]] = {}
         self.claiming = True
         self.outage: Trouble | None = None
-        self.next_probe = self._next_question = clock.now()
+        self.next_probe = self._next_question = self._next_rescue = clock.now()
 
     def reachable(self) -> bool:
         """Say whether the repository may be used, after probing it if it was not and the time has come."""
@@ -113,6 +148,7 @@ class Intake:
         """Learn whether the repository can be used."""
         try:
             self._repository.probe()
+            self._require(())
         except Outage as error:
             self._pause(error)
             return
@@ -140,11 +176,21 @@ class Intake:
             Whether there may be more to be claimed at once.
         """
         self._store_copied()
-        if self.outage or not self.claiming:
+        self._rescue()
+        if not self.claiming:
+            self._inbox.release(self._visits_being_copied())
+        if self.outage or not self.claiming or not self._share.ingests:
             return False
         now = self._clock.now()
         # What would have to wait for others to be copied stays ready, and lets what is smaller pass.
-        due = self._inbox.due(State.READY, now, self._batch_files, largest=self._copier.room())
+        due = self._inbox.reserve(
+            now, self._batch_files, largest=self._copier.room(), keep=self._visits_being_copied()
+        )
+        try:
+            self._require(record.path for record in due)
+        except Outage as error:
+            self._pause(error)
+            return False
         exhausted = [record for record in due if record.attempts >= self._patience.max_attempts]
         self._journal.move((record, spent(record, now)) for record in exhausted)
         self._claim(batch([record for record in due if record not in exhausted], self._batch_bytes), read)
@@ -156,15 +202,17 @@ class Intake:
         What is ready and waits for room among the copies is not due: the end of a copy wakes the loop. Nor is
         it while nothing is to be claimed.
         """
-        if self.outage:
+        if self.outage or not self._share.watches:
             return None
-        held = not self.claiming or self._copier.room() is not None
+        # What others hold may be due for long; it is asked for with each beat of the loop's heart.
+        held = not self.claiming or self._share.rescue_every is not None or self._copier.room() is not None
         return self._inbox.next_due({State.SEEN} if held else {State.SEEN, State.READY})
 
     def wake_known(self) -> None:
         """Wake the pfsConfigs whose visits someone else has brought into the repository."""
         now = self._clock.now()
-        if self.outage or not self.claiming or now < self._next_question:
+        watching = self._share.watches and self.claiming
+        if self.outage or not watching or now < self._next_question:
             return
         self._next_question = now + QUESTIONS
         visits = {record.visit for record in self._inbox.in_state({State.WAITING})}
@@ -177,18 +225,38 @@ class Intake:
 
     def give_up_waiting(self) -> None:
         """Expect no more what a pfsConfig has waited for too long."""
+        if not self._share.watches:
+            return
         now = self._clock.now()
         overdue = self._inbox.due(State.WAITING, now, self._batch_files)
         self._journal.move((record, record.orphaned(now)) for record in overdue)
 
     def put_back(self) -> None:
-        """End all copies; their files are ready again, and not charged."""
+        """End all copies; their files are ready again, and not charged. Nothing is kept from others."""
         self._put_back(self._abandoned())
+        self._inbox.release()
 
     def recover(self) -> int:
         """Make all files ready again that were claimed, by this process or one that died; count them."""
         self._abandoned()
         return self._journal.recover(self._clock.now())
+
+    def _rescue(self) -> None:
+        """Look now and then whether others have died, and make ready again what they were ingesting."""
+        now = self._clock.now()
+        if self._share.rescue_every is None or now < self._next_rescue:
+            return
+        self._next_rescue = now + self._share.rescue_every
+        found = self._inbox.rescue(now)
+        for worker in found.workers:
+            _log.warning(
+                "worker.lost", worker=worker.name, host=worker.host, pid=worker.pid, files=worker.files
+            )
+        if found.files:
+            _log.warning("files.recovered", count=found.files)
+
+    def _visits_being_copied(self) -> Collection[int]:
+        return {record.visit for record, _ in self._copying.values()}
 
     def _store_copied(self) -> None:
         """Store the files whose copies have come to their end.

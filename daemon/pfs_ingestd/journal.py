@@ -113,6 +113,11 @@ class Journal:
         self._marks = None
         return self._inbox.recover(now)
 
+    def heard(self, visits: Collection[int]) -> None:
+        """Take note of visits of which other processes have ingested files."""
+        self.visits.update(visits)
+        self.changes += len(visits)
+
     def marks(self) -> Mapping[Path, FolderMark]:
         """Get the remembered folders. They are read only once: there are thousands, and no other writer."""
         if self._marks is None:

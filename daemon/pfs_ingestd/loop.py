@@ -18,6 +18,7 @@ from pfs_ingestd.ports import Blind, Clock, Hint, Inbox, Mailbox, Message, Stop,
 from pfs_ingestd.records import FileRecord, State, path_text
 from pfs_ingestd.reporter import Reporter
 from pfs_ingestd.scanner import Scanner
+from pfs_ingestd.worker import NoCompletions, NoScanner
 
 __all__ = ["Daemon", "Pace"]
 
@@ -99,10 +100,10 @@ class Daemon:
         mailbox: Mailbox,
         inbox: Inbox,
         journal: Journal,
-        scanner: Scanner,
+        scanner: Scanner | NoScanner,
         intake: Intake,
         watcher: Watcher,
-        completions: Completions,
+        completions: Completions | NoCompletions,
         control: Control,
         reporter: Reporter,
         clock: Clock,

@@ -11,7 +11,7 @@ from pfs_ingestd.adapters.folder import WatchedFolder
 from pfs_ingestd.adapters.inbox import SqlInbox, open_inbox
 from pfs_ingestd.adapters.notifications import by_command, by_webhook
 from pfs_ingestd.config import Config
-from pfs_ingestd.errors import Code, Vanished
+from pfs_ingestd.errors import Code, Fatal, Vanished
 from pfs_ingestd.notices import Sender
 from pfs_ingestd.pfs import names
 from pfs_ingestd.policy import Patience
@@ -27,6 +27,7 @@ __all__ = [
     "runs_of",
     "sender_of",
     "watched_folder",
+    "worker_config",
 ]
 
 
@@ -87,6 +88,33 @@ def couriers_of(config: Config, environ: Mapping[str, str]) -> Sequence[Courier]
 def sender_of(config: Config) -> Sender:
     """Say who tells, in a notification."""
     return Sender(host=socket.gethostname(), repository=config.repository)
+
+
+def worker_config(config: Config, name: str) -> Config:
+    """Get the configuration of a worker: it tells of itself in files of its own, and puts up no board.
+
+    Raises
+    ------
+    Fatal
+        If there can be no workers.
+    """
+    if config.state.database.file:
+        raise Fatal(
+            Code.CONFIGURATION,
+            f"a worker needs an inbox in PostgreSQL; state.database is SQLite, {config.state.database.file}",
+            hint="name a database in state.database, like postgresql://user@host/database",
+        )
+
+    def own(file: Path | None) -> Path | None:
+        return file and file.with_name(f"{file.stem}.worker-{name}{file.suffix}")
+
+    status = {"file": own(config.status.file), "metrics": own(config.status.metrics), "board": None}
+    return config.model_copy(
+        update={
+            "status": config.status.model_copy(update=status),
+            "log": config.log.model_copy(update={"file": own(config.log.file)}),
+        }
+    )
 
 
 @contextmanager

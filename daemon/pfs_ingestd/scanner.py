@@ -172,13 +172,14 @@ class Scanner:
 
     def advance(self, files: int) -> None:
         """Go on with the scan for a while, or for so many files that are new or missing."""
-        if self._scan is None:
+        scan = self._scan
+        if scan is None:
             return
         try:
-            self._advance(self._scan, files)
+            self._advance(scan, files)
         except BaseException:
             # What was seen in this slice may not be written down: only another scan comes to it again.
-            self._again |= self._scan.again
+            self._again |= scan.again
             self._scan = None
             raise
 

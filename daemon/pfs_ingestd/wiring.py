@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import version
@@ -14,9 +14,9 @@ from queue import SimpleQueue
 from pfs_ingestd.adapters.board_file import BoardFile
 from pfs_ingestd.adapters.disks import Disks
 from pfs_ingestd.adapters.filesystems import only_written_here
-from pfs_ingestd.adapters.folder import WatchedFolder
+from pfs_ingestd.adapters.folder import Presence, WatchedFolder
 from pfs_ingestd.adapters.headers import FitsHeaders
-from pfs_ingestd.adapters.inbox import SqlInbox, keep_inbox, open_inbox
+from pfs_ingestd.adapters.inbox import SqlInbox, keep_inbox, open_inbox, open_shared_inbox
 from pfs_ingestd.adapters.metrics import MetricsFile
 from pfs_ingestd.adapters.repository import (
     ButlerRepository,
@@ -40,7 +40,7 @@ from pfs_ingestd.control import Control
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Rejected
 from pfs_ingestd.herald import Herald
 from pfs_ingestd.ingester import Ingester
-from pfs_ingestd.intake import Intake
+from pfs_ingestd.intake import ALONE, Intake, Share, nothing_required
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.loop import Daemon, Pace
 from pfs_ingestd.noticeboard import Noticeboard
@@ -58,11 +58,12 @@ from pfs_ingestd.parts import (
 from pfs_ingestd.pfs import names
 from pfs_ingestd.pfs.corrections import search_path
 from pfs_ingestd.policy import Patience, described, replaced
-from pfs_ingestd.ports import Courier, Dataset, Header, Message, Outcome, Stored, Watcher
+from pfs_ingestd.ports import Courier, Dataset, Header, Message, Outcome, Stored, Watcher, WorkerName
 from pfs_ingestd.records import FileRecord, Kind, Sighting, State, path_text
 from pfs_ingestd.reporter import Reporter
 from pfs_ingestd.scanner import Scanner
 from pfs_ingestd.status import Process
+from pfs_ingestd.worker import NoCompletions, NoScanner
 
 __all__ = [
     "OneShotOptions",
@@ -109,8 +110,21 @@ class OneShotOptions:
 
 
 @contextmanager
-def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterator[Daemon]:
-    """Put the daemon together, and take it apart again.
+def service(
+    config: Config, environ: Mapping[str, str], *, once: bool, worker: str | None = None
+) -> Iterator[Daemon]:
+    """Put the daemon, or a worker beside it, together, and take it apart again.
+
+    Parameters
+    ----------
+    config : `Config`
+        The configuration; for a worker, that of `~pfs_ingestd.parts.worker_config`.
+    environ : `~collections.abc.Mapping`
+        The environment.
+    once : `bool`
+        Whether it is to end when nothing is left to be done.
+    worker : `str`, optional
+        The name of a worker, which watches nothing.
 
     Raises
     ------
@@ -120,7 +134,7 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
     Outage
         If the server of the inbox does not answer, or the inbox turned out to be damaged.
     """
-    found = problems(config)
+    found = [problem for problem in problems(config) if not (worker and problem.key.startswith("watch."))]
     if any(problem.key != "repository" for problem in found):
         raise _unusable(found)
     with ExitStack() as stack:
@@ -129,9 +143,7 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
         stack.callback(lock.release)
         clock = SystemClock()
         me = Holder(pid=os.getpid(), host=socket.gethostname())
-        inbox = stack.enter_context(
-            keep_inbox(config.state.database.url, owner=f"pfs-ingestd {me}", clock=clock)
-        )
+        inbox = stack.enter_context(_inbox(config, me, worker, clock))
         if found and not inbox.counts()[State.INGESTED]:
             raise _unusable(found)
         # One that files went into is only away: the first probe opens it, and the daemon waits for it.
@@ -183,7 +195,9 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
             mailbox=mailbox,
             inbox=inbox,
             journal=journal,
-            scanner=Scanner(
+            scanner=NoScanner(clock)
+            if worker
+            else Scanner(
                 folder=folder,
                 headers=headers,
                 inbox=inbox,
@@ -195,7 +209,7 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
             intake=Intake(
                 inbox=inbox,
                 journal=journal,
-                ingester=Ingester(folder, headers, repository, clock, patience),
+                ingester=Ingester(folder, headers, repository, clock, patience, defers=bool(worker)),
                 repository=repository,
                 copier=copier,
                 clock=clock,
@@ -203,9 +217,13 @@ def service(config: Config, environ: Mapping[str, str], *, once: bool) -> Iterat
                 batch_files=config.ingest.batch_files,
                 batch_bytes=config.ingest.byte_bound,
                 probe_interval=config.ingest.probe_interval,
+                share=_share(config, worker),
+                require=Presence(list(roots)).check if worker else nothing_required,
             ),
-            watcher=_watcher("poll" if once else config.watch.mode, list(roots), folder, mailbox),
-            completions=Completions(inbox, journal, clock),
+            watcher=_watcher(
+                "poll" if once else config.watch.mode, [] if worker else list(roots), folder, mailbox
+            ),
+            completions=NoCompletions(journal) if worker else Completions(inbox, journal, clock),
             control=control,
             reporter=reporter,
             clock=clock,
@@ -341,6 +359,29 @@ def _replaced(
         ]
     )
     return new
+
+
+def _inbox(
+    config: Config, me: Holder, worker: str | None, clock: SystemClock
+) -> AbstractContextManager[SqlInbox]:
+    """Have the inbox open: as the one that works on it, or as one of those that share it."""
+    url, owner = config.state.database.url, f"pfs-ingestd {me}"
+    if config.state.database.file:
+        return keep_inbox(url, owner=owner, clock=clock)
+    name = WorkerName(worker or "run", me.host, me.pid, watches=worker is None)
+    return closing(
+        open_shared_inbox(url, name=name, lease=config.ingest.lease, owner=None if worker else owner)
+    )
+
+
+def _share(config: Config, worker: str | None) -> Share:
+    if config.state.database.file:
+        return ALONE
+    return Share(
+        watches=worker is None,
+        ingests=worker is not None or config.ingest.here,
+        rescue_every=config.ingest.lease / 2,
+    )
 
 
 def _written_to(config: Config) -> Mapping[str, Path]:

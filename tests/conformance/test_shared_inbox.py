@@ -186,12 +186,11 @@ def test_a_lease_is_renewed_while_a_batch_runs(joined, altered):
 
 
 def test_recovery_leaves_the_living_alone(joined, altered):
-    """A watching process that starts anew takes what it held before, and what the dead did, and no more."""
-    living, dead, before = joined("living"), joined("dead"), joined("run", watches=True)
+    """A watching process that starts anew takes what it held before, and no more."""
+    living, before = joined("living"), joined("run", watches=True)
     before.add([ready(3), ready(2), ready(1)])
-    for inbox in (living, dead, before):
+    for inbox in (living, before):
         claimed(inbox, inbox.reserve(NOW, 1))
-    altered("UPDATE worker SET lease_until = 0 WHERE name = 'dead'")
     altered("UPDATE tally SET files = 7")
     after = joined("run", watches=True)
     assert [worker.name for worker in after.workers()] == ["run", "living"]

@@ -292,18 +292,20 @@ class Site:
         self.config_file.write_text(yaml.safe_dump(content))
         self.config = load_config(self.config_file, {})
 
-    def start(self, *options: str, **environment: str) -> Service:
-        """Start the daemon."""
-        command = ("pfs-ingestd", "run", "-c", self.config_file, *options)
+    def start(self, *options: str, command: str = "run", **environment: str) -> Service:
+        """Start the daemon, or another command that stays."""
+        line = ("pfs-ingestd", command, "-c", self.config_file, *options)
         output = self._output()
-        return self._started(forked.start(command, output, environment=_environment(environment)), output)
+        return self._started(forked.start(line, output, environment=_environment(environment)), output)
 
-    def start_interpreter(self, **environment: str) -> Service:
-        """Start the daemon in an interpreter that is started for it."""
+    def start_interpreter(
+        self, *options: str, command: str = "run", within: Sequence[str] = (), **environment: str
+    ) -> Service:
+        """Start it in an interpreter that is started for it, within what another program makes."""
         output = self._output()
         with output.open("wb") as stream:
             process = subprocess.Popen(  # noqa: S603 (our own command)
-                [sys.executable, "-m", "pfs_ingestd", "run", "-c", self.config_file],
+                [*within, sys.executable, "-m", "pfs_ingestd", command, "-c", self.config_file, *options],
                 env=_environment(environment),
                 stdout=stream,
                 stderr=subprocess.STDOUT,

@@ -23,6 +23,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("service", "init"),
     "install-service": ("install", "install_service"),
     "run": ("service", "run"),
+    "worker": ("service", "worker"),
     "status": ("status", "status"),
     "board": ("board", "board"),
     "list": ("operator", "list_files"),

@@ -1,6 +1,7 @@
-"""The service and its repository: init, run."""
+"""The service and its repository: init, run, worker."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -8,12 +9,23 @@ import click
 
 from pfs_ingestd.cli.options import config_option, instrument_option
 from pfs_ingestd.cli.output import exits
-from pfs_ingestd.config import load_config_here
+from pfs_ingestd.config import Config, load_config_here
 from pfs_ingestd.errors import ExitCode
 from pfs_ingestd.logs import configure_logs
+from pfs_ingestd.parts import worker_config
 from pfs_ingestd.wiring import create_repository, service
 
-__all__ = ["init", "run"]
+__all__ = ["init", "run", "worker"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,30}")
+
+
+def _worker_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise click.BadParameter(
+            f"{value!r} has other characters than letters, digits and _.-, or is too long"
+        )
+    return value
 
 
 @click.command()
@@ -69,10 +81,37 @@ def init(
 @click.command()
 @config_option
 @click.option("--once", is_flag=True, help="Ingest what is there, then stop.")
+@click.option("--watch-only", is_flag=True, help="Leave ingestion to workers, as does ingest.here: false.")
 @exits
-def run(config_file: Path, once: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
+def run(config_file: Path, once: bool, watch_only: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
     """Watch the folders and ingest what arrives, until SIGTERM or SIGINT."""
-    config = load_config_here(config_file, os.environ)
+    environ = os.environ | ({"PFS_INGESTD__INGEST__HERE": "false"} if watch_only else {})
+    config = load_config_here(config_file, environ)
+    return _serve(config, once=once)
+
+
+@click.command()
+@config_option
+@click.option(
+    "--name",
+    default="1",
+    show_default=True,
+    callback=_worker_name,
+    help="Tells this worker from others on its host: in its own status, log and metrics files, too.",
+)
+@click.option("--once", is_flag=True, help="Stop when nothing is left to be ingested.")
+@exits
+def worker(config_file: Path, name: str, once: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
+    """Ingest what a daemon has found, beside it, until SIGTERM or SIGINT.
+
+    Any number of workers, on any number of hosts, share the inbox of the daemon that `run` starts with the
+    same configuration. The inbox has to be in PostgreSQL, and workers have to see the files under the same
+    paths.
+    """
+    return _serve(worker_config(load_config_here(config_file, os.environ), name), once=once, worker=name)
+
+
+def _serve(config: Config, *, once: bool, worker: str | None = None) -> ExitCode:
     configure_logs(level=config.log.level, format=config.log.format, file=config.log.file, stream=sys.stdout)
-    with service(config, os.environ, once=once) as daemon:
+    with service(config, os.environ, once=once, worker=worker) as daemon:
         return daemon.run(once=once)

@@ -29,8 +29,16 @@ from pfs_ingestd.adapters.inbox.damage import damaged
 from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
 from pfs_ingestd.adapters.inbox.ordering import give, given
 from pfs_ingestd.adapters.inbox.remembering import histories, remember
-from pfs_ingestd.adapters.inbox.rows import COLUMNS, file_name, microseconds, moment, record, values
-from pfs_ingestd.adapters.inbox.schema import DUE, FILE, FOLDER, TALLY
+from pfs_ingestd.adapters.inbox.rows import (
+    COLUMNS,
+    file_name,
+    microseconds,
+    moment,
+    record,
+    values,
+    worker_state,
+)
+from pfs_ingestd.adapters.inbox.schema import DUE, FILE, FOLDER, HOLD, TALLY, WORKER
 from pfs_ingestd.adapters.inbox.steps import (
     CHUNK,
     among,
@@ -267,8 +275,13 @@ class SqlInbox:
         return ()
 
     def workers(self) -> Sequence[WorkerState]:
-        """Find that nobody shares this inbox."""
-        return ()
+        """Tell which processes share this inbox, the watching one first; nobody shares one in SQLite."""
+        if self._engine.dialect.name == "sqlite":
+            return ()
+        holds = select(func.count()).where(HOLD.c.worker_id == WORKER.c.id).scalar_subquery()
+        everyone = select(WORKER, holds.label("holds")).order_by(WORKER.c.watches.desc(), WORKER.c.id)
+        with self._reading() as connection:
+            return [worker_state(row, row.holds) for row in connection.execute(everyone)]
 
     def next_due(self, states: Collection[State]) -> datetime | None:
         """Tell when the next record in one of these states falls due: its `not_before`, or `updated`."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from pfs_ingestd.adapters.inbox.schema import FILE, FOLDER
 from pfs_ingestd.records import FileRecord, Kind, State, path_text, text_path
+from pfs_ingestd.status import WorkerState
 
-__all__ = ["COLUMNS", "file_name", "microseconds", "moment", "record", "storable", "values"]
+__all__ = ["COLUMNS", "file_name", "microseconds", "moment", "record", "storable", "values", "worker_state"]
 
 COLUMNS = (FILE.c.id, FOLDER.c.path, *(column for column in FILE.c if column.name not in {"id", "folder_id"}))
 """What `record` reads, in this order, of a file and its folder."""
@@ -143,3 +144,17 @@ _date = lru_cache(maxsize=1024)(date.fromisoformat)
 @lru_cache
 def _cameras(text: str) -> frozenset[str]:
     return frozenset(text.split(",")) if text else frozenset()
+
+
+def worker_state(row: Any, visits: int) -> WorkerState:
+    """Make what is told of a worker from its row, and the number of visits that it holds."""
+    return WorkerState(
+        id=row.id,
+        name=row.name,
+        host=row.host,
+        pid=row.pid,
+        started=moment(row.started),
+        heartbeat=moment(row.heartbeat),
+        visits=visits,
+        files=row.files,
+    )

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -24,12 +23,11 @@ from sqlalchemy.dialects.postgresql import insert
 from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
 from pfs_ingestd.adapters.inbox.inbox import RECORDS, SqlInbox, prepared_engine
 from pfs_ingestd.adapters.inbox.lease import Lease, server_time
-from pfs_ingestd.adapters.inbox.rows import microseconds, moment, record
+from pfs_ingestd.adapters.inbox.rows import microseconds, record, worker_state
 from pfs_ingestd.adapters.inbox.schema import FILE, HOLD, TOUCHED, WORKER
 from pfs_ingestd.errors import Code, Outage
 from pfs_ingestd.ports import Rescue, WorkerName
 from pfs_ingestd.records import FileRecord, State
-from pfs_ingestd.status import WorkerState
 
 __all__ = ["SharedInbox", "open_shared_inbox"]
 
@@ -68,7 +66,7 @@ class SharedInbox(SqlInbox):
         super().close()
 
     def recover(self, now: datetime) -> int:
-        """Begin a lease, and put back to ready what this process held before, or one that is dead.
+        """Begin a lease, and put back to ready what this process held before, or nobody holds.
 
         Counts anew how many files are in each state, too, if this is the watching process.
         """
@@ -79,7 +77,7 @@ class SharedInbox(SqlInbox):
             ours = or_(ours, WORKER.c.watches)
         with transaction(self._engine, writing=True) as connection:
             connection.execute(select(func.pg_advisory_xact_lock(*_RESCUE)))
-            connection.execute(delete(WORKER).where(or_(ours, WORKER.c.lease_until < server_time())))
+            connection.execute(delete(WORKER).where(ours))
             recovered = self._put_back(connection, now, *_LATE)
             self._lease.begin(connection)
             if self._watches:
@@ -135,7 +133,7 @@ class SharedInbox(SqlInbox):
             ids = select(WORKER.c.id).where(*over).with_for_update(skip_locked=True).scalar_subquery()
             dead = connection.execute(delete(WORKER).where(WORKER.c.id.in_(ids)).returning(*WORKER.c)).all()
             files = self._put_back(connection, now, *_LATE)
-        return Rescue([_state(row, 0) for row in dead], files)
+        return Rescue([worker_state(row, 0) for row in dead], files)
 
     def touched(self) -> Collection[int]:
         """Take note, once, of the visits of which other processes have ingested files."""
@@ -143,13 +141,6 @@ class SharedInbox(SqlInbox):
             return ()
         with transaction(self._engine, writing=True) as connection:
             return connection.execute(delete(TOUCHED).returning(TOUCHED.c.visit)).scalars().all()
-
-    def workers(self) -> Sequence[WorkerState]:
-        """Tell which processes share this inbox, the watching one first."""
-        holds = select(func.count()).where(HOLD.c.worker_id == WORKER.c.id).scalar_subquery()
-        everyone = select(WORKER, holds.label("holds")).order_by(WORKER.c.watches.desc(), WORKER.c.id)
-        with self._reading() as connection:
-            return [_state(row, row.holds) for row in connection.execute(everyone)]
 
     def _before_replacing(
         self, connection: Connection, changes: Sequence[tuple[FileRecord, FileRecord]]
@@ -217,19 +208,6 @@ class SharedInbox(SqlInbox):
         rows = [{"visit": visit, "worker_id": self._lease.worker_id} for visit in sorted(visits)]
         wanted = insert(HOLD).values(rows).on_conflict_do_nothing().returning(HOLD.c.visit)
         return set(connection.execute(wanted).scalars())
-
-
-def _state(row: Any, visits: int) -> WorkerState:
-    return WorkerState(
-        id=row.id,
-        name=row.name,
-        host=row.host,
-        pid=row.pid,
-        started=moment(row.started),
-        heartbeat=moment(row.heartbeat),
-        visits=visits,
-        files=row.files,
-    )
 
 
 def open_shared_inbox(

@@ -1,0 +1,279 @@
+"""Workers that share an inbox die or stand still: all files arrive, once, and none stays claimed."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+import yaml
+
+from pfs_ingestd.adapters.inbox import open_inbox
+from pfs_ingestd.config import load_config
+from postgres import asking
+from system.service import Site, counted, pfs_ingestd, stored, wait_for, wanted, write
+
+LEASE = "1s"
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make networks and mounts of its own")
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory, own_postgres):
+    """Make a repository with its registry on the server; give its folder, and the URL of the registry."""
+    repository = tmp_path_factory.mktemp("registry") / "repo"
+    url = own_postgres.new_registry()
+    done = pfs_ingestd("init", repository, "--registry", url)
+    assert done.returncode == 0, done.stderr
+    return repository, url
+
+
+class SharedSite(Site):
+    """A site whose inbox and registry are on a server."""
+
+    def __init__(self, folder, server, registry):
+        template, url = registry
+        # Whoever looks into it keeps it from being copied.
+        self.registry = server.copied(url)
+        self.inbox = server.new_inbox()
+        open_inbox(self.inbox).close()
+        super().__init__(folder, template)
+        seed = self.repository / "butler.yaml"
+        seed.write_text(seed.read_text().replace(url, self.registry))
+
+    def configure(self, **ingest):
+        super().configure(ingest={"lease": LEASE, "batch_files": 4, "probe_interval": "200ms", **ingest})
+        content = yaml.safe_load(self.config_file.read_text())
+        content["state"] = {"database": self.inbox}
+        self.config_file.write_text(yaml.safe_dump(content))
+        self.config = load_config(self.config_file, {})
+
+    @contextmanager
+    def by_way_of(self, address):
+        """Have whoever starts now reach the server at an address; give the URL of the inbox there."""
+        seed = self.repository / "butler.yaml"
+        usual = seed.read_text()
+        seed.write_text(usual.replace(self.registry, self._at(address, self.registry)))
+        yield self._at(address, self.inbox)
+        seed.write_text(usual)
+
+    @staticmethod
+    def _at(address, url):
+        before, _, after = re.fullmatch(r"(.*[?&]host=)([^&\s]*)(.*)", url).groups()
+        return f"{before}{address}{after}"
+
+    def worker(self, name, **more):
+        start = self.start_interpreter if "within" in more else self.start
+        return start("--name", name, command="worker", **more)
+
+    def workers(self):
+        """Tell who shares the inbox, by name."""
+        inbox = open_inbox(self.inbox, read_only=True)
+        try:
+            return {worker.name: worker for worker in inbox.workers()}
+        finally:
+            inbox.close()
+
+    @contextmanager
+    def in_the_middle(self, *names):
+        """Let nobody finish a batch; begin when each of these is at work on one."""
+        with asking(self.registry) as registry:
+            registry.execute("BEGIN; LOCK TABLE dataset IN EXCLUSIVE MODE")
+            yield lambda: wait_for(lambda: self.are_at_work(names), f"{names} at work")
+
+    def are_at_work(self, names):
+        """Say whether each of these holds something, and has claimed it."""
+        workers = self.workers()
+        claimed = self.counts()["ingesting"] >= len(names)
+        return claimed and all(name in workers and workers[name].visits for name in names)
+
+    def wait_for_all(self, service, *nights):
+        """Wait until all that can be is ingested; see that it is there, once, and that nobody holds any."""
+        files = len(wanted(*nights))
+        service.wait_for(lambda: self.counts() == counted(ingested=files, waiting=len(nights)), "all files")
+        assert stored(self.repository) == wanted(*nights)
+        wait_for(lambda: not any(worker.visits for worker in self.workers().values()), "all to be let go")
+
+
+@pytest.fixture
+def site(tmp_path, own_postgres, registry):
+    site = SharedSite(tmp_path, own_postgres, registry)
+    yield site
+    site.close()
+
+
+def said(services, event):
+    """Collect what any of them said of an event."""
+    return [line for service in services for line in service.events if line["event"] == event]
+
+
+def completed(*services):
+    """Collect the visits that they said were complete."""
+    return [line["visit"] for line in said(services, "visit.completed")]
+
+
+def test_workers_and_the_watching_daemon_may_be_killed(site):
+    """What a killed worker held is taken over; a daemon that is started after a kill leaves workers be."""
+    watching, *workers = site.start("--watch-only"), site.worker("w1"), site.worker("w2")
+    with site.in_the_middle("w1", "w2") as wait:
+        night = write(site.data, visits=6)
+        wait()
+        workers[0].kill()
+        watching.kill()
+        again = site.start("--watch-only").running()
+        assert site.workers()["w2"].visits
+    site.wait_for_all(again, night)
+    late = write(site.data, visits=2, first_visit=night.visits[-1].visit + 10)
+    site.wait_for_all(again, night, late)
+    last = {visit.visit for visit in late.visits if visit.cameras}
+    again.wait_for(lambda: last <= set(completed(watching, again)), "the completed visits")
+    assert len(completed(watching, again)) == len(set(completed(watching, again)))
+    assert {line["worker"] for line in said([watching, again, *workers], "worker.lost")} == {"w1"}
+    assert [service.stop() for service in (again, workers[1])] == [0, 0]
+    assert site.workers() == {}
+
+
+def test_a_worker_that_stood_still_finds_others_at_its_work(site):
+    """After a pause that was longer than its lease a worker learns that it was given up, and begins anew."""
+    watching, paused = site.start("--watch-only"), site.worker("paused")
+    with site.in_the_middle("paused") as wait:
+        night = write(site.data, visits=4)
+        wait()
+        paused.process.send_signal(signal.SIGSTOP)
+        other = site.worker("other")
+        other.wait_for(lambda: said([watching, other], "worker.lost"), "its lease to be over")
+    # What the server has of its transaction by now is committed, or undone, only when it goes on.
+    paused.process.send_signal(signal.SIGCONT)
+    paused.wait_for(
+        lambda: "lease_lost" in {line["code"] for line in said([paused], "inbox.lost")}, "its loss"
+    )
+    site.wait_for_all(watching, night)
+    paused.wait_for(lambda: "paused" in site.workers(), "its new lease")
+    assert [service.stop() for service in (watching, paused, other)] == [0, 0, 0]
+
+
+def test_the_server_may_be_killed(site, own_postgres):
+    """Inbox and registry that are gone in the middle of it are waited for, and nothing is charged."""
+    services = [site.start("--watch-only"), site.worker("w1")]
+    with site.in_the_middle("w1") as wait:
+        night = write(site.data, visits=4)
+        wait()
+        own_postgres.kill()
+    for service in services:
+        service.wait_for(lambda told=service: told.happened("inbox.lost"), "the outage")
+    own_postgres.start()
+    site.wait_for_all(services[0], night)
+    assert [service.stop() for service in services] == [0, 0]
+
+
+@as_root
+def test_a_worker_without_the_mount_leaves_the_files_to_others(site):
+    """On a host where the watched folder is empty a worker is degraded, holds nothing and charges nobody."""
+    hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(site.data)]
+    watching, blind = site.start("--watch-only"), site.worker("blind", within=hide)
+    night = write(site.data, visits=4)
+    blind.wait_for(lambda: blind.happened("outage.began"), "its outage")
+    seeing = site.worker("seeing")
+    site.wait_for_all(watching, night)
+    assert {line["code"] for line in said([blind], "outage.began")} == {"root_unreachable"}
+    assert said([blind], "outage.ended") == said([blind], "file.vanished") == []
+    inbox = open_inbox(site.inbox, read_only=True)
+    assert {record.attempts for record in inbox.select() if record.state == "ingested"} == {1}
+    inbox.close()
+    assert [service.stop() for service in (watching, blind, seeing)] == [0, 0, 0]
+
+
+RELAY = """
+import socket, sys, threading
+def pump(source, sink):
+    while data := source.recv(65536):
+        sink.sendall(data)
+    sink.shutdown(socket.SHUT_WR)
+listener = socket.create_server((sys.argv[1], 5432))
+print("listening", flush=True)
+while True:
+    client, _ = listener.accept()
+    server = socket.socket(socket.AF_UNIX)
+    server.connect(sys.argv[2])
+    for ends in ((client, server), (server, client)):
+        threading.Thread(target=pump, args=ends, daemon=True).start()
+"""
+
+
+class Elsewhere:
+    """A host in a network namespace, whose only way to the server is a cable that can be pulled."""
+
+    def __init__(self, server):
+        number = os.getpid()
+        self.name = f"pfs{number}"
+        self.address = f"10.{number >> 8 & 255}.{number & 255}.1"
+        self._socket = server.socket
+        self._cable = f"{self.name}b"
+
+    def plug(self):
+        """Make host and cable."""
+        here = f"{self.name}a"
+        _ip("netns", "add", self.name)
+        _ip("link", "add", here, "type", "veth", "peer", "name", self._cable, "netns", self.name)
+        _ip("addr", "add", f"{self.address}/30", "dev", here)
+        _ip("link", "set", here, "up")
+        _ip("-n", self.name, "addr", "add", f"{self.address[:-1]}2/30", "dev", self._cable)
+        self.mend()
+
+    def cut(self):
+        """Pull the cable; the server notices, and the host does not."""
+        _ip("-n", self.name, "link", "set", self._cable, "down")
+        self._relay.kill()
+        self._relay.wait()
+
+    def mend(self):
+        _ip("-n", self.name, "link", "set", self._cable, "up")
+        command = [sys.executable, "-S", "-c", RELAY, self.address, self._socket]
+        self._relay = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603 (our own command)
+        with self._relay.stdout as told:
+            assert told.readline() == b"listening\n"
+
+    def remove(self):
+        self._relay.kill()
+        self._relay.wait()
+        _ip("netns", "del", self.name)
+
+
+def _ip(*arguments):
+    subprocess.run([shutil.which("ip"), *arguments], check=True, capture_output=True)  # noqa: S603 (no shell)
+
+
+@pytest.fixture
+def elsewhere(own_postgres):
+    """Have another host, which reaches the server by a cable."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("a network of its own needs root, and iproute2")
+    host = Elsewhere(own_postgres)
+    host.plug()
+    yield host
+    host.remove()
+
+
+def test_a_worker_that_is_cut_off_is_replaced_and_comes_back(site, elsewhere):
+    """Files in the hands of a host whose network is cut go to others; when it is mended the host works on."""
+    with site.by_way_of(elsewhere.address) as inbox:
+        within = ["ip", "netns", "exec", elsewhere.name]
+        far = site.worker("far", within=within, PFS_INGESTD__STATE__DATABASE=inbox)
+        far.wait_for(lambda: "far" in site.workers(), "its lease")
+    watching = site.start("--watch-only")
+    with site.in_the_middle("far") as wait:
+        night = write(site.data, visits=4)
+        wait()
+        elsewhere.cut()
+        near = site.worker("near")
+    site.wait_for_all(watching, night)
+    assert {line["worker"] for line in said([watching, near], "worker.lost")} == {"far"}
+    assert near.stop() == 0
+    elsewhere.mend()
+    late = write(site.data, visits=4, first_visit=night.visits[-1].visit + 10)
+    site.wait_for_all(watching, night, late)
+    assert site.workers()["far"].files == len(wanted(late))
+    assert [service.stop() for service in (watching, far)] == [0, 0]
