@@ -64,6 +64,16 @@ def is_alive(process):
         return False
 
 
+def processes():
+    """Tell the parent and the command line of every process."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            yield parent, (folder / "cmdline").read_text()
+        except OSError:  # it has ended in between
+            continue
+
+
 def test_a_program_reads_the_notification_and_its_arguments(program, tmp_path):
     """On standard input, whole; the arguments as they are, no shell in between."""
     command = program('cat > "$1"; printf "%s" "$2" > "$1.argument"')
@@ -267,9 +277,7 @@ def test_the_url_is_on_no_command_line(server):
     courier.send(TEXT)
     while not server.requests:
         time.sleep(0.01)
-    threads = Path("/proc/self/task").iterdir()
-    pids = [pid for thread in threads for pid in (thread / "children").read_text().split()]
-    children = [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids]
+    children = [command for parent, command in processes() if parent == os.getpid()]
     courier.cancel()
     (ours,) = [each for each in children if "post.py" in each]
     assert ours.startswith(sys.executable)
