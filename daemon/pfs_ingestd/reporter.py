@@ -132,7 +132,7 @@ class Reporter:
         if self._herald:
             self._herald.renew(troubles)
         age = self._clock.now() - self._told_at
-        failing = [hook.hook for hook in self._hooks() if hook.failures]
+        failing = [(hook.hook, hook.reason) for hook in self._hooks() if hook.failures]
         codes = [error.code for error in troubles]
         worth_telling = (self._condition.phase, codes, health, failing, self._control.standing)
         changed = worth_telling != self._told
