@@ -52,8 +52,8 @@ DEAD = 86
 LEFT = {"config.yaml", "data", "inbox.db", "inbox.db.lock", "log", "repo", "status.json"}
 """What there is in a site after a daemon has ended in peace."""
 
-LONGEST_LIFE = 20
-"""Seconds after which a daemon that takes half of one is stuck."""
+LONGEST_LIFE = 300
+"""Seconds after which a daemon that takes half of one is stuck, on however busy a machine."""
 
 CAMERAS = ("b1", "n1")
 """A CCD file and a ramp: with the pfsConfig, three files in one batch."""
@@ -103,6 +103,7 @@ def inflict(
     lose_inbox: bool = False,
     servers: tuple[str, str] | None = None,
     share: tuple[int, int] = (0, 1),
+    begun: bool = False,
     every: bool = False,
 ) -> Report:
     """Let a daemon die at all points of the ingest of three files, and another one recover each time.
@@ -121,9 +122,13 @@ def inflict(
         are what is asked of these then, and what becomes of the sources.
     share : `tuple` [`int`, `int`], optional
         Which of how many shares of the points is done.
+    begun : `bool`, optional
+        Leave out the deaths before anything has changed in the repository or of the sources: until then all
+        transfer modes do the same.
     every : `bool`, optional
         Die at each event, not only at those before which something on the disk has changed: dying at two
-        events with nothing between them but reading leaves the same behind.
+        events with nothing between them but reading leaves the same behind. Of a rollback journal it counts
+        only that it is there: until the database changes, too, whoever opens it next finds the same.
     """
     options = {
         "transfer": transfer,
@@ -131,6 +136,7 @@ def inflict(
         "lose_inbox": lose_inbox,
         "servers": servers,
         "share": share,
+        "begun": begun,
         "every": every,
     }
     done = subprocess.run(  # noqa: S603 (ourselves)
@@ -261,6 +267,10 @@ class Theatre:
         """Describe all that a death leaves behind, as far as it differs from kind to kind of repository."""
         return _state_of(self.site)
 
+    def touched(self) -> object:
+        """Describe repository and sources, which nothing is done to before files are claimed."""
+        return _state_of(self.site / "repo"), _state_of(self.data)
+
     def _select(self, database: str, query: str) -> list[Any]:
         with closing(sqlite3.connect(self.site / database)) as connection:
             return connection.execute(query).fetchall()
@@ -323,6 +333,9 @@ class ServedTheatre(Theatre):
             cursor.execute("SELECT (SELECT count(*) FROM exposure), (SELECT count(*) FROM dataset)")
             rows = cursor.fetchall()
         return rows, self._store.tags(self._bucket), sorted(self.data.rglob("*"))
+
+    def touched(self) -> object:
+        return self.state()
 
 
 class Witness:
@@ -407,20 +420,22 @@ def copy_ramps_beside() -> None:
     Lane.put = lambda lane, task, **_: lane.run(task)
 
 
-def points(theatre: Theatre, *, every: bool) -> tuple[list[int], int]:
+def points(theatre: Theatre, *, begun: bool, every: bool) -> tuple[list[int], int]:
     """Find the events at which to die, and how many states of the disk there are among them."""
     theatre.reset()
     found = theatre.site.with_name("points")
 
     def record() -> int:
-        changes, seen, last = [0], _state_of(theatre.site), 0
+        seen, untouched = _state_of(theatre.site), theatre.touched()
+        changes, last = [] if begun else [0], 0
 
         def look(number: int) -> None:
             nonlocal seen, last
             last = number
             if (state := theatre.state()) != seen:
                 seen = state
-                changes.append(number)
+                if changes or theatre.touched() != untouched:
+                    changes.append(number)
 
         Witness(look, theatre.events, theatre.databases).listen()
         code = theatre.serve()
@@ -440,6 +455,7 @@ def operate(
     lose_inbox: bool,
     servers: Sequence[str] | None,
     share: Sequence[int],
+    begun: bool,
     every: bool,
 ) -> Report:
     """Do in this process what `inflict` promises."""
@@ -451,7 +467,7 @@ def operate(
         theatre.serve()  # from now on everything is imported, and compiled what is compiled once
         gc.collect()
         gc.disable()  # children that live for half a second need not look at all the modules of the parent
-        chosen, states = points(theatre, every=every)
+        chosen, states = points(theatre, begun=begun, every=every)
         report = Report(states=states)
         for point in chosen[share[0] :: share[1]]:
             name = f"{transfer}, event {point}"
@@ -509,6 +525,9 @@ def _state_of(site: Path) -> dict[str, tuple[int, ...]]:
             if name.endswith("-shm") or name == "log":
                 continue
             path = f"{folder}/{name}"
+            if name.endswith("-journal"):
+                state[path] = ()
+                continue
             try:
                 found = os.lstat(path)
                 with open(path, "rb") as file:  # noqa: PTH123 (thousands of times)
