@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import click
@@ -100,6 +101,7 @@ def events_of(tree):
     return {event: found or passed_on for event, found in events.items()}
 
 
+@cache
 def events_in_source():
     """Find all log events; the modules that have any have a logger called ``_log``."""
     events = {}
