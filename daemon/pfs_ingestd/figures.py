@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pfs_ingestd.records import FileRecord, Kind, State
 
-__all__ = ["NO_ERROR", "SLOT", "Amount", "Figures", "Histogram", "Throughput", "memory"]
+__all__ = ["NO_ERROR", "SLOT", "Amount", "Figures", "Histogram", "Throughput", "lately", "memory"]
 
 SLOT = timedelta(seconds=10)
 """How finely the work of a day is remembered."""
@@ -163,6 +163,10 @@ class Figures:
         for slot, amount in earlier.items():
             self._fill(_slot(slot), amount)
 
+    def retell(self, amounts: Mapping[datetime, Amount]) -> None:
+        """Set right what was ingested in some slots, by this process and by others."""
+        self._slots.update((_slot(slot), amount) for slot, amount in amounts.items())
+
     def throughput(self, now: datetime) -> Throughput:
         """Sum up what has gone through of late, and forget what is too old for that."""
         hour_ago, oldest = now - _HOUR, _slot(memory(now))
@@ -203,6 +207,11 @@ class Figures:
 def memory(now: datetime) -> datetime:
     """Tell since when what was ingested matters for a `Throughput`."""
     return min(_midnight(now), now - _HOUR)
+
+
+def lately(now: datetime) -> datetime:
+    """Tell since when what others ingest may still change; a slot begins then."""
+    return _EPOCH + _slot(now - _MINUTE) * SLOT
 
 
 def _midnight(now: datetime) -> datetime:

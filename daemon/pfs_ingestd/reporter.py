@@ -9,13 +9,13 @@ import structlog
 from pfs_ingestd.control import Control
 from pfs_ingestd.endings import said_by
 from pfs_ingestd.errors import ExitCode, Fatal, IngestdError, Outage, TryLater
-from pfs_ingestd.figures import SLOT, memory
+from pfs_ingestd.figures import SLOT, lately, memory
 from pfs_ingestd.herald import Herald
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.noticeboard import Noticeboard
 from pfs_ingestd.ports import Clock, DiskRooms, Inbox, MetricsSink, Notifier, StatusSink, WatcherHealth
 from pfs_ingestd.records import PENDING, State
-from pfs_ingestd.status import Condition, HookHealth, Phase, Process, ScanCost, Status, summarise
+from pfs_ingestd.status import Condition, HookHealth, Phase, Process, ScanCost, Status, WorkerState, summarise
 
 __all__ = ["Reporter"]
 
@@ -96,6 +96,7 @@ class Reporter:
         self._changes = 0
         self._counts: Mapping[State, int] = {}
         self._oldest_pending: datetime | None = None
+        self._workers: Sequence[WorkerState] = ()
         self._remembered = False
         self._sentence = str(Phase.STARTING)
         self._unwritable: set[str] = set()
@@ -187,6 +188,10 @@ class Reporter:
                 self._journal.figures.remember(earlier)
                 self._remembered = True
             self._counts, self._oldest_pending = self._inbox.counts(), self._inbox.oldest(PENDING)
+            self._workers = self._inbox.workers()
+            if len(self._workers) > 1:
+                now = self._clock.now()
+                self._journal.figures.retell(self._inbox.ingested(lately(now), now, SLOT))
         except (Fatal, Outage, TryLater) as error:
             if isinstance(error, Fatal) and self._condition.phase in _AT_WORK:
                 raise
@@ -215,6 +220,7 @@ class Reporter:
             oldest_pending=self._oldest_pending,
             throughput=figures.throughput(self._clock.now()),
             disks=self._disks.room(),
+            workers=self._workers,
             hooks=self._hooks(),
             last_ingested=self._journal.last_ingested,
             last_rejected=self._journal.last_rejected,

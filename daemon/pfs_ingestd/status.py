@@ -38,6 +38,7 @@ _LENGTHS = (500, 200, 100, 60, 40, 24, 12)
 """Characters left of each text: the first length with which the whole is small enough."""
 
 _MOST_WATCHERS = 20
+_MOST_WORKERS = 8
 
 
 class Phase(StrEnum):
@@ -252,6 +253,8 @@ class Status:
         When the file arrived that has been waiting longest for the daemon.
     throughput : `Throughput`
         How much has gone through of late.
+    workers : `tuple` [`WorkerState`]
+        The processes that share the inbox, this one included; none where it cannot be shared.
     disks : `tuple` [`DiskRoom`]
         How much room is left where the daemon writes.
     hooks : `tuple` [`HookHealth`]
@@ -271,6 +274,7 @@ class Status:
     oldest_pending: datetime | None
     throughput: Throughput
     disks: tuple[DiskRoom, ...]
+    workers: tuple[WorkerState, ...]
     hooks: tuple[HookHealth, ...]
     last_ingested: FileRecord | None
     last_rejected: FileRecord | None
@@ -325,6 +329,8 @@ class Status:
                 "oldest_age_seconds": self.oldest_age,
             },
             "throughput": _throughput(self.throughput),
+            "workers": [_worker(worker, longest) for worker in self.workers[:_MOST_WORKERS]],
+            "workers_left_out": max(len(self.workers) - _MOST_WORKERS, 0),
             "disks": {disk.what: _disk(disk, longest) for disk in self.disks},
             "hooks": {hook.hook: _hook(hook, longest) for hook in self.hooks},
             "last_ingested": self.last_ingested and _file(self.last_ingested, longest),
@@ -365,6 +371,7 @@ def summarise(
     oldest_pending: datetime | None,
     throughput: Throughput,
     disks: Sequence[DiskRoom],
+    workers: Sequence[WorkerState] = (),
     hooks: Sequence[HookHealth],
     last_ingested: FileRecord | None,
     last_rejected: FileRecord | None,
@@ -382,7 +389,7 @@ def summarise(
         The time.
     troubles : `~collections.abc.Sequence` [`str`]
         What does not work, for a person: an outage, an unreadable folder.
-    process, standing, watchers, scan, scanned, counts, oldest_pending, throughput, disks, hooks
+    process, standing, watchers, scan, scanned, counts, oldest_pending, throughput, disks, workers, hooks
         See `Status`; the counts come from the inbox.
     last_ingested, last_rejected, last_changed
         See `Status`.
@@ -403,6 +410,7 @@ def summarise(
         oldest_pending=oldest_pending,
         throughput=throughput,
         disks=tuple(disks),
+        workers=tuple(workers),
         hooks=tuple(hooks),
         last_ingested=last_ingested,
         last_rejected=last_rejected,
@@ -441,6 +449,19 @@ def _throughput(of: Throughput) -> dict[str, object]:
 
 def _amount(of: Amount) -> dict[str, int]:
     return {"files": of.files, "bytes": of.bytes}
+
+
+def _worker(worker: WorkerState, longest: int) -> dict[str, object]:
+    return {
+        "id": worker.id,
+        "name": worker.name,
+        "host": short_line(worker.host, longest),
+        "pid": worker.pid,
+        "started": _time(worker.started),
+        "heartbeat": _time(worker.heartbeat),
+        "visits": worker.visits,
+        "files": worker.files,
+    }
 
 
 def _disk(disk: DiskRoom, longest: int) -> dict[str, object]:

@@ -19,6 +19,7 @@ from pfs_ingestd.status import (
     Phase,
     Process,
     ScanCost,
+    WorkerState,
     status_text,
     summarise,
 )
@@ -98,6 +99,18 @@ def test_the_status_says_all_there_is():
             DiskRoom(what="repository", folder=Path("/data/butler"), free=10**9, size=10**12),
             DiskRoom(what="inbox", folder=Path("/var/lib"), reason="the disk does not answer"),
         ),
+        workers=(
+            WorkerState(
+                id=3,
+                name="1",
+                host="node1",
+                pid=8,
+                started=EARLIER,
+                heartbeat=NOW,
+                visits=40,
+                files=1000,
+            ),
+        ),
         hooks=(
             HookHealth(hook="command", to="/usr/bin/tell", last_delivered=EARLIER),
             HookHealth(
@@ -158,6 +171,19 @@ def test_the_status_says_all_there_is():
             "latency_median_seconds": 0.031,
             "latency_p99_seconds": 2.0,
         },
+        "workers": [
+            {
+                "id": 3,
+                "name": "1",
+                "host": "node1",
+                "pid": 8,
+                "started": "2026-11-22T09:55:00.000+00:00",
+                "heartbeat": "2026-11-22T10:00:00.000+00:00",
+                "visits": 40,
+                "files": 1000,
+            }
+        ],
+        "workers_left_out": 0,
         "disks": {
             "repository": {
                 "folder": "/data/butler",
@@ -288,6 +314,12 @@ def test_a_status_is_small_whatever_its_names_and_errors(letter, roots):
         disks=[
             DiskRoom(what=what, folder=Path(f"/{name}"), reason=letter * 1000)
             for what in ("repository", "inbox", "status")
+        ],
+        workers=[
+            WorkerState(
+                id=n, name="n" * 31, host=letter * 64, pid=7, started=NOW, heartbeat=NOW, visits=9, files=9
+            )
+            for n in range(roots)
         ],
         hooks=[
             HookHealth(hook=hook, to=f"/{name}", failures=10**6, reason=letter * 1000, last_delivered=NOW)

@@ -184,6 +184,7 @@ class Collector:
         for watcher in status.watchers:
             watchers.add_metric([path_text(watcher.root), watcher.mode], float(watcher.healthy))
         yield watchers
+        yield _gauge("workers", "Processes that share the inbox.", len(status.workers))
         yield from self._disks()
 
     def _disks(self) -> Iterator[Metric]:

@@ -78,6 +78,7 @@ def _rows(content: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]
     counts = [f"{number:,} {state}" for state, number in content["counts"].items() if number]
     yield "files", ", ".join(counts) or "none yet"
     yield from _work(content)
+    yield from _workers(content, now)
     for what, disk in content["disks"].items():
         yield f"disk of {what}", _disk(disk)
     for name, hook in content.get("hooks", {}).items():
@@ -103,6 +104,16 @@ def _work(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if done["latency_median_seconds"] is not None:
         median, slow = done["latency_median_seconds"], done["latency_p99_seconds"]
         yield "latency", f"half of the raws visible within {median} s, 99 % within {slow} s (last hour)"
+
+
+def _workers(content: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]]:
+    for worker in content.get("workers", ()):
+        at_work = f"{worker['visits']:,} visits in hand, {worker['files']:,} files ingested"
+        who = f"{worker['name']}, process {worker['pid']} on {worker['host']}"
+        seen = span_text(now - datetime.fromisoformat(worker["heartbeat"]))
+        yield "worker", f"{who}: {at_work}, seen {seen} ago"
+    if content.get("workers_left_out"):
+        yield "", f"and {content['workers_left_out']} more"
 
 
 def _disk(disk: Mapping[str, Any]) -> str:
