@@ -21,7 +21,7 @@ from pfs_ingestd.errors import Vanished
 from pfs_ingestd.simulate import NightPlan, write_night
 from pfs_ingestd.wiring import create_repository
 
-__all__ = ["Cost", "Site", "ended", "night_at_rest", "profiled"]
+__all__ = ["Cost", "Site", "all_ended", "ended", "night_at_rest", "profiled"]
 
 AT_REST = 7200.0
 """Seconds for which the files of a backlog have not been touched: hours, as in an archive."""
@@ -62,6 +62,8 @@ class Site:
         The watched folder; by default one beside the repository.
     watch, ingest : `~collections.abc.Mapping`, optional
         Settings that are not the defaults.
+    registry, inbox : `str`, optional
+        URLs of databases; by default they are in SQLite.
     """
 
     def __init__(
@@ -71,17 +73,19 @@ class Site:
         *,
         watch: Mapping[str, object] | None = None,
         ingest: Mapping[str, object] | None = None,
+        registry: str | None = None,
+        inbox: str = "inbox.sqlite3",
     ) -> None:
         self.repository = str(folder / "repository")
         self.config_file = folder / "config.yaml"
         self.data = data or folder / "data"
         self.data.mkdir(parents=True, exist_ok=True)
-        create_repository(self.repository)
+        create_repository(self.repository, registry=registry)
         content = {
             "repository": self.repository,
             "watch": {"raw": str(self.data), "pfsConfig": str(self.data), **(watch or {})},
             "ingest": dict(ingest or {}),
-            "state": {"database": "inbox.sqlite3"},
+            "state": {"database": inbox},
             "status": {"file": "status.json"},
             "log": {"file": "log.json"},
         }
@@ -152,17 +156,28 @@ def ended(arguments: Sequence[str], *, profile: Path | None = None) -> Cost:
     RuntimeError
         If it fails: then its figures mean nothing.
     """
-    command = _command(arguments, profile)
+    [cost] = all_ended([arguments], profile=profile)
+    return cost
+
+
+def all_ended(several: Sequence[Sequence[str]], *, profile: Path | None = None) -> Sequence[Cost]:
+    """Run some of our commands at the same time, each to its end; see `ended`."""
     silenced = [(os.POSIX_SPAWN_OPEN, sys.stdout.fileno(), os.devnull, os.O_WRONLY, 0)]
+    commands = [_command(arguments, profile) for arguments in several]
     begun = time.monotonic()
-    process = os.posix_spawn(command[0], command, os.environ, file_actions=silenced)
-    _, status, usage = os.wait4(process, 0)
-    seconds = time.monotonic() - begun
-    if code := os.waitstatus_to_exitcode(status):
-        raise RuntimeError(f"{' '.join(command)} ended with exit code {code}")
-    return Cost(
-        seconds=seconds, cpu_seconds=usage.ru_utime + usage.ru_stime, peak_bytes=usage.ru_maxrss * 1024
-    )
+    processes = [os.posix_spawn(each[0], each, os.environ, file_actions=silenced) for each in commands]
+    costs = []
+    for command, process in zip(commands, processes, strict=True):
+        _, status, usage = os.wait4(process, 0)
+        if code := os.waitstatus_to_exitcode(status):
+            raise RuntimeError(f"{' '.join(command)} ended with exit code {code}")
+        cost = Cost(
+            seconds=time.monotonic() - begun,
+            cpu_seconds=usage.ru_utime + usage.ru_stime,
+            peak_bytes=usage.ru_maxrss * 1024,
+        )
+        costs.append(cost)
+    return costs
 
 
 def profiled(file: Path, functions: int = 40) -> None:

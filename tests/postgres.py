@@ -131,7 +131,7 @@ class PostgresServer(Databases):
     def kill(self) -> None:
         """End it as a power cut would, with all its processes; it can be started again."""
         # As long as one of them has the shared memory, there is no starting again.
-        while processes := self._processes():
+        while processes := self.processes():
             for process in processes:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
@@ -140,7 +140,7 @@ class PostgresServer(Databases):
         for lock in (self._folder / "data/postmaster.pid", Path(f"{self.socket}.lock")):
             lock.unlink()
 
-    def _processes(self) -> Sequence[int]:
+    def processes(self) -> Sequence[int]:
         """Find those that are at work in the folder of the data: the postmaster, and what it has started."""
         data = str(self._folder / "data")
         return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _works_in(path) == data]

@@ -38,7 +38,7 @@ _LENGTHS = (500, 200, 100, 60, 40, 24, 12)
 """Characters left of each text: the first length with which the whole is small enough."""
 
 _MOST_WATCHERS = 20
-_MOST_WORKERS = 8
+_MOST_WORKERS = 20
 
 
 class Phase(StrEnum):
@@ -306,6 +306,8 @@ class Status:
     def _content(self, longest: int) -> dict[str, object]:
         # Those that are in trouble first: what does not fit is what there is least to say of.
         watchers = sorted(self.watchers, key=lambda watcher: watcher.healthy)[:_MOST_WATCHERS]
+        # Many hosts with long names are not worth more than the files.
+        workers = self.workers[: min(_MOST_WORKERS, longest // 6)]
         return {
             "version": VERSION,
             "state": str(self.condition.phase),
@@ -329,8 +331,8 @@ class Status:
                 "oldest_age_seconds": self.oldest_age,
             },
             "throughput": _throughput(self.throughput),
-            "workers": [_worker(worker, longest) for worker in self.workers[:_MOST_WORKERS]],
-            "workers_left_out": max(len(self.workers) - _MOST_WORKERS, 0),
+            "workers": [_worker(worker, longest) for worker in workers],
+            "workers_left_out": len(self.workers) - len(workers),
             "disks": {disk.what: _disk(disk, longest) for disk in self.disks},
             "hooks": {hook.hook: _hook(hook, longest) for hook in self.hooks},
             "last_ingested": self.last_ingested and _file(self.last_ingested, longest),

@@ -14,7 +14,7 @@ from pfs_ingestd.errors import Fatal
 from pfs_ingestd.install import Action, Place, Program, install, remove, this_program
 from pfs_ingestd.install.folders import Folders, device_of, folders_of
 from pfs_ingestd.install.putting import signed
-from pfs_ingestd.install.rendering import Installation, InstalledFile, service_files
+from pfs_ingestd.install.rendering import Installation, InstalledFile, service_files, worker_file
 
 PROJECT = Path(__file__).parents[2]
 PROGRAM = Program(Path("/opt/pfs-ingestd/bin/pfs-ingestd"), {Path("/opt/pfs-ingestd"), Path("/usr")})
@@ -279,6 +279,25 @@ def test_the_files_say_what_the_installation_is():
         "d /var/log/pfs-ingestd 0755 ingest pfs",
         "    su ingest pfs",
         '"/data/log/the daemon.log" {',
+    }
+
+
+def test_the_unit_of_workers_is_as_closed_as_that_of_the_service():
+    """It differs in what it runs, in what it is called, and in how long it may take to be up."""
+    service = next(file.text for file in service_files(INSTALLATION) if file.path.suffix == ".service")
+    worker = worker_file(INSTALLATION)
+    ours, theirs = (set(text.splitlines()) for text in (worker.text, service))
+    assert worker.path == Path("/etc/systemd/system/pfs-ingestd-worker@.service")
+    assert ours - theirs == {
+        "# best made with `systemctl edit pfs-ingestd-worker@`, which leaves this file as it is.",
+        "Description=Worker %i of the ingestion of PFS exposures into their Butler repository",
+        'ExecStart="/opt/a b/bin/pfs-ingestd" worker -c /etc/100%%.yaml --name %i',
+        "TimeoutStartSec=5min",
+    }
+    assert {line.partition("=")[0] for line in theirs - ours if "=" in line} == {
+        "Description",
+        "ExecStart",
+        "TimeoutStartSec",
     }
 
 

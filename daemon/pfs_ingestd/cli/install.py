@@ -52,6 +52,9 @@ def _account(_context: click.Context, _parameter: click.Parameter, value: str | 
 @click.option(
     "--root", type=_FOLDER, default="/", show_default=True, help="Write below this folder instead, to look."
 )
+@click.option(
+    "--worker", "workers", is_flag=True, help="Install the unit of workers, too: pfs-ingestd-worker@."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--remove", "removing", is_flag=True, help="Take away what was installed.")
 @exits
@@ -61,6 +64,7 @@ def install_service(
     group: str | None,
     prefix: Path,
     root: Path,
+    workers: bool,  # noqa: FBT001 (click passes a flag by name)
     dry_run: bool,  # noqa: FBT001 (click passes a flag by name)
     removing: bool,  # noqa: FBT001 (click passes a flag by name)
 ) -> ExitCode:
@@ -90,8 +94,9 @@ def install_service(
             user=user,
             group=group,
             prefix=prefix,
+            workers=workers,
         )
-        remarks = _after_installation(config, config_file, program.command, user, group)
+        remarks = _after_installation(config, config_file, program.command, user, group, workers=workers)
     for action, path, why in done:
         click.echo(f"{action:<9}  {path}{why and f': {why}'}")
     if dry_run:
@@ -101,10 +106,13 @@ def install_service(
     return ExitCode.SOME_REJECTED if any(each.action is Action.KEPT for each in done) else ExitCode.DONE
 
 
-def _after_installation(config: Config, config_file: Path, program: Path, user: str, group: str) -> str:
+def _after_installation(
+    config: Config, config_file: Path, program: Path, user: str, group: str, *, workers: bool
+) -> str:
     """Say what else there is to do, in the order in which it works."""
     repository = config.repository
     owned = f"  install -d -o {user} -g {group} {repository}\n" if config.repository_path else ""
+    more = " # where folders are watched; on hosts of workers pfs-ingestd-worker@1" if workers else ""
     sysusers, tmpfiles = SERVICE_PATHS["sysusers"], SERVICE_PATHS["tmpfiles"]
     return f"""\
 Next, as root; the first time:
@@ -113,7 +121,7 @@ Next, as root; the first time:
 {owned}  sudo -u {user} {program} init {repository}
   sudo -u {user} {program} check-config -c {config_file}
   systemctl daemon-reload
-  systemctl enable --now pfs-ingestd
+  systemctl enable --now pfs-ingestd{more}
 After an upgrade or a change of the configuration:
   systemctl daemon-reload
   systemctl restart pfs-ingestd"""

@@ -13,9 +13,11 @@ from pfs_ingestd.install.folders import device_of, folders_of
 from pfs_ingestd.install.putting import Action, Done, Place
 from pfs_ingestd.install.rendering import (
     SERVICE_PATHS,
+    WORKER_PATH,
     Installation,
     service_files,
     shared_files,
+    worker_file,
 )
 
 __all__ = ["SERVICE_PATHS", "Action", "Done", "Place", "Program", "install", "remove", "this_program"]
@@ -47,6 +49,7 @@ def install(
     user: str,
     group: str,
     prefix: Path,
+    workers: bool = False,
 ) -> Sequence[Done]:
     """Put everything in its place that the service and those who operate it need of a machine.
 
@@ -66,6 +69,8 @@ def install(
         Whom the service is to run as.
     prefix : `~pathlib.Path`
         Where command, manual page and completion go.
+    workers : `bool`, optional
+        Whether workers are to run on this machine, too: then there is a unit for them.
 
     Raises
     ------
@@ -82,7 +87,8 @@ def install(
         folders=folders_of(config, places_of(config.repository), needed, device_of),
         log_file=config.log.file,
     )
-    done = [place.put(file) for file in (*service_files(installation), *shared_files(prefix))]
+    files = [*service_files(installation), *([worker_file(installation)] if workers else [])]
+    done = [place.put(file) for file in (*files, *shared_files(prefix))]
     if (command := _command(prefix)) != program.command:
         done.append(place.link(command, program.command))
     return done
@@ -106,6 +112,7 @@ def remove(place: Place, *, program: Program, prefix: Path) -> Sequence[Done]:
         )
     shared = [file.path for file in shared_files(prefix)]
     done = [place.remove(path) for path in (*SERVICE_PATHS.values(), *shared)]
+    done += [each for each in [place.remove(WORKER_PATH)] if each.action is not Action.ABSENT]
     if (command := _command(prefix)) != program.command:
         done.append(place.unlink(command, program.command))
     return done

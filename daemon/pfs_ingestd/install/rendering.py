@@ -9,7 +9,15 @@ from pathlib import Path
 from pfs_ingestd.errors import Code, Fatal
 from pfs_ingestd.install.folders import Folders
 
-__all__ = ["SERVICE_PATHS", "Installation", "InstalledFile", "service_files", "shared_files"]
+__all__ = [
+    "SERVICE_PATHS",
+    "WORKER_PATH",
+    "Installation",
+    "InstalledFile",
+    "service_files",
+    "shared_files",
+    "worker_file",
+]
 
 SERVICE_PATHS: Mapping[str, Path] = {
     "service": Path("/etc/systemd/system/pfs-ingestd.service"),
@@ -18,6 +26,9 @@ SERVICE_PATHS: Mapping[str, Path] = {
     "logrotate": Path("/etc/logrotate.d/pfs-ingestd"),
 }
 """Where the files for systemd and logrotate go, by their kinds."""
+
+WORKER_PATH = Path("/etc/systemd/system/pfs-ingestd-worker@.service")
+"""Where the unit of workers goes, of which each instance is one."""
 
 _SHARED: Mapping[str, str] = {
     "pfs-ingestd.1": "share/man/man1/pfs-ingestd.1",
@@ -80,15 +91,8 @@ def service_files(installation: Installation) -> Sequence[InstalledFile]:
         If a path has characters that mean something to them.
     """
     owner = f"{installation.user} {installation.group}"
-    unit = {
-        "User": installation.user,
-        "Group": installation.group,
-        "ExecStart": f"{_word(installation.program)} run -c {_word(installation.config_file)}",
-        "ReadWritePaths": " ".join(map(_word, installation.folders.writable)),
-        "ProtectHome": "read-only" if installation.folders.in_home else "yes",
-    }
     values = {
-        "service": {rf"(?<=^{key}=).*$": value for key, value in unit.items()},
+        "service": _unit(installation, "run"),
         "sysusers": {r"(?<=^u )\S+": installation.user},
         "tmpfiles": {r"pfs-ingestd pfs-ingestd$": owner},
         "logrotate": {r"(?<=    su )\S+ \S+$": owner},
@@ -101,9 +105,38 @@ def service_files(installation: Installation) -> Sequence[InstalledFile]:
     ]
 
 
+def worker_file(installation: Installation) -> InstalledFile:
+    """Make the unit of workers: that of the service, and so as closed, but for what it runs and is called.
+
+    Raises
+    ------
+    Fatal
+        If a path has characters that mean something to systemd.
+    """
+    values = _unit(installation, "worker", " --name %i") | {
+        r"(?<=systemctl edit pfs-ingestd)(?=`)": "-worker@",
+        r"(?<=^Description=).*$": "Worker %i of the ingestion of PFS exposures into their Butler repository",
+        r"^# It is up after .*\n": "",
+        r"(?<=^TimeoutStartSec=).*$": "5min",
+    }
+    return InstalledFile(path=WORKER_PATH, text=_put(_shipped("systemd", "pfs-ingestd.service"), values))
+
+
 def shared_files(prefix: Path) -> Sequence[InstalledFile]:
     """Get what people at a terminal need: the manual page, and the completion of three shells."""
     return [InstalledFile(path=prefix / path, text=_shipped("share", name)) for name, path in _SHARED.items()]
+
+
+def _unit(installation: Installation, command: str, more: str = "") -> dict[str, str]:
+    """Say what is to stand in a unit that runs one of our commands."""
+    unit = {
+        "User": installation.user,
+        "Group": installation.group,
+        "ExecStart": f"{_word(installation.program)} {command} -c {_word(installation.config_file)}{more}",
+        "ReadWritePaths": " ".join(map(_word, installation.folders.writable)),
+        "ProtectHome": "read-only" if installation.folders.in_home else "yes",
+    }
+    return {rf"(?<=^{key}=).*$": value for key, value in unit.items()}
 
 
 def _put(text: str, values: Mapping[str, str]) -> str:
