@@ -14,6 +14,8 @@ from pfs_ingestd.doctor.facts import Clock, Credentials, Disk, Inotify, Reading,
 from pfs_ingestd.doctor.findings import Level, ok
 from pfs_ingestd.doctor.machine import unit_at
 from pfs_ingestd.errors import Code, Fatal, Outage, Rejected, TryLater
+from pfs_ingestd.install.folders import Folders
+from pfs_ingestd.install.rendering import Installation, service_files
 
 OK, WARNING, ERROR = Level.OK, Level.WARNING, Level.ERROR
 GB = 10**9
@@ -250,6 +252,29 @@ def test_the_unit_is_read_with_what_was_edited(tmp_path):
         config_file="/etc/b.yaml",
         writable=[Path("/one"), Path("/with space"), Path("/two"), Path("/var/lib/pfs-ingestd")],
     )
+
+
+def test_the_unit_that_is_installed_is_understood(tmp_path):
+    """What `install-service` writes is read back as it was meant, whatever its paths are made of."""
+    folders = [Path("/data/50% of it"), Path("/var/lib/other")]
+    installation = Installation(
+        program=Path("/opt/pfs ingestd/bin/pfs-ingestd"),
+        config_file=Path("/etc/pfs/config.yaml"),
+        user="root",
+        group="root",
+        folders=Folders(writable=folders, in_home=False),
+        log_file=None,
+    )
+    path = tmp_path / "pfs-ingestd.service"
+    path.write_text(service_files(installation)[0].text)
+    unit = unit_at(path)
+    assert (unit.program, unit.config_file, unit.user, unit.user_exists) == (
+        "/opt/pfs ingestd/bin/pfs-ingestd",
+        "/etc/pfs/config.yaml",
+        "root",
+        True,
+    )
+    assert unit.writable == [*folders, Path("/var/lib/pfs-ingestd"), Path("/var/log/pfs-ingestd")]
 
 
 @pytest.fixture

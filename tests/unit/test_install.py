@@ -324,7 +324,7 @@ def test_the_command_says_what_it_did_and_what_comes_next(tmp_path):
     assert [ran.exit_code for ran in (first, again, removed)] == [0, 1, 1]
     assert first.output.splitlines()[0] == f"wrote      {tmp_path / UNIT}"
     command = this_program().command
-    assert f"\n  sudo -u pfs-ingestd {command} check-config -c {config_file}\n" in first.output
+    assert f"\n  {command} doctor -c {config_file}\n" in first.output
     assert again.output.splitlines()[0] == (
         f"kept       {tmp_path / UNIT}: it was edited; the new one is pfs-ingestd.service.dpkg-dist"
     )

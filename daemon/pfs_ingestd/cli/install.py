@@ -119,7 +119,7 @@ Next, as root; the first time:
   systemd-sysusers {sysusers}
   systemd-tmpfiles --create {tmpfiles}
 {owned}  sudo -u {user} {program} init {repository}
-  sudo -u {user} {program} check-config -c {config_file}
+  {program} doctor -c {config_file}
   systemctl daemon-reload
   systemctl enable --now pfs-ingestd{more}
 After an upgrade or a change of the configuration:

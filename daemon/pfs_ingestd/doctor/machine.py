@@ -210,6 +210,7 @@ def environment_of(unit: Unit, environ: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _words(values: Sequence[str]) -> list[str]:
+    values = [value.replace("%%", "%") for value in values]
     try:
         return [word for value in values for word in shlex.split(value)]
     except ValueError:
