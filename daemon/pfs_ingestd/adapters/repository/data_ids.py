@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from operator import index
 from typing import TypeAlias
 
 from lsst.daf.butler import (
@@ -69,7 +70,7 @@ class DataIds:
         facts = asdict(exposure)
         # An empty timespan has one canonical form.
         facts["timespan"] = (
-            Timespan.model_validate((exposure.begin_ns, exposure.end_ns))
+            Timespan.model_validate((index(exposure.begin_ns), index(exposure.end_ns)))
             if exposure.begin_ns < exposure.end_ns
             else Timespan.makeEmpty()
         )
@@ -104,9 +105,9 @@ class DataIds:
                 f"the file is of {header.instrument}, the repository takes {self._instrument}",
             )
         camera: Values = {
-            "arm": header.arm,
-            "spectrograph": header.spectrograph,
-            "detector": header.detector,
+            "arm": str(header.arm),
+            "spectrograph": index(header.spectrograph),
+            "detector": index(header.detector),
         }
         return self._ref(self._layout.raw, self._layout.raw_run, camera, observation)
 

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
+from operator import index
 
 from lsst.daf.butler import DimensionRecord
 
@@ -58,7 +59,7 @@ class Memory:
 def query_exposures(session: Session, visits: Collection[int]) -> list[DimensionRecord]:
     """Ask the registry for the records of some visits."""
     name = session.layout.observation.name
-    wanted = sorted(visits)
+    wanted = sorted(map(index, visits))
     records: list[DimensionRecord] = []
     for start in range(0, len(wanted), VISITS_PER_QUERY):
         records += session.butler.query_dimension_records(
