@@ -22,6 +22,7 @@ from pfs_ingestd.records import State
 from pfs_ingestd.simulate import NightPlan, write_night
 from pfs_ingestd.wiring import service
 from repository_files import a_repository
+from served import a_served_repository
 from system.service import Site, stored, wanted
 
 CAMERAS = ("b1", "b2", "b3", "b4", "r1", "r2")
@@ -75,11 +76,15 @@ class Observatory:
         return summary
 
     def artifact(self, camera):
+        """Tell where the artifact of a camera is, on a disk."""
+        return Path(self.uri(camera).ospath)
+
+    def uri(self, camera):
         """Tell where the artifact of a camera is."""
         where = f"arm='{camera[0]}' AND spectrograph={camera[1]}"
         with Butler.from_config(str(self.site.repository)) as butler:
             [ref] = butler.query_datasets("raw", "PFS/raw/*", instrument="PFS", where=where, find_first=False)
-            return Path(butler.getURI(ref).ospath)
+            return butler.getURI(ref)
 
     def prune(self, camera, run="PFS/raw/all"):
         """Remove a dataset, as `butler prune-datasets --purge` does."""
@@ -119,6 +124,12 @@ def observed(tmp_path, monkeypatch):
     site.close()
 
 
+@pytest.fixture
+def served(shared_folder, postgres, at_s3):
+    """Make a repository on servers instead."""
+    return lambda root: a_served_repository(root, shared_folder, postgres, at_s3)
+
+
 def other_content(path):
     """Write other bytes, as many as before."""
     content = bytearray(path.read_bytes())
@@ -139,13 +150,14 @@ def test_after_a_night_nothing_differs(observed):
     assert [file.read_bytes() for file in files] == before
 
 
-def test_what_was_copied_is_mended(observed):
+@pytest.mark.parametrize("made", [None, "served"])
+def test_what_was_copied_is_mended(observed, request, made):
     """Each kind of damage to copies and their files is found, mended where it is safe, and then gone."""
-    observatory = observed(transfer="copy")
-    files, artifact = observatory.files, observatory.artifact
-    artifact("b1").unlink()
-    artifact("b2").write_bytes(b"torso")
-    artifact("b3").unlink()
+    observatory = observed(made=made and request.getfixturevalue(made), transfer="copy")
+    files, uri = observatory.files, observatory.uri
+    uri("b1").remove()
+    uri("b2").write(b"torso")
+    uri("b3").remove()
     files["b3"].unlink()
     other_content(files["b4"])
     observatory.prune("r1")
@@ -169,7 +181,7 @@ def test_what_was_copied_is_mended(observed):
         "r1": (Fault.UNREGISTERED, "queued again"),
         "r2": (Fault.CHANGED, "queued again, to be compared"),
     }
-    assert artifact("b1").read_bytes() == files["b1"].read_bytes()
+    assert uri("b1").read() == files["b1"].read_bytes()
     assert observatory.summary(repair=True) == left
     observatory.ingest()
     assert observatory.summary() == left
@@ -245,6 +257,19 @@ def test_strays_are_removed_where_they_are_copies_and_left_where_not(observed):
     for name in left:
         (folder / name).unlink()
     assert stored(root) == wanted(observatory.night)
+
+
+def test_an_object_that_nobody_has_is_told_and_left(observed, served):
+    """In a store, too, what belongs to no dataset is found; nothing there is removed by itself."""
+    observatory = observed(made=served, transfer="copy")
+    orphan = observatory.uri("b1").updatedFile("raw_orphan.fits")
+    orphan.write(b"left by a transaction that failed")
+
+    [told] = observatory.audit()
+    [mended] = observatory.audit(repair=True)
+
+    assert (told.fault, told.subject, told.remedy) == (Fault.STRAY, orphan.geturl(), None)
+    assert (mended.mended, orphan.exists()) == ("", True)
 
 
 def test_what_was_just_made_is_no_stray(observed):

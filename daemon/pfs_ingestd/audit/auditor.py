@@ -6,7 +6,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar
 
-from pfs_ingestd.audit.findings import DataId, Fault, File, Finding, Remove, StoredDataset, Stray, Sweep
+from pfs_ingestd.audit.findings import (
+    DataId,
+    Fault,
+    File,
+    Finding,
+    Remove,
+    StoredDataset,
+    Stray,
+    StrayObject,
+    Sweep,
+)
 from pfs_ingestd.audit.judgement import Comparison, Scene, comparisons, differing_datasets, differing_files
 from pfs_ingestd.errors import Code, IngestdError, Outage, TryLater
 from pfs_ingestd.ports import Folder, FolderMark
@@ -69,7 +79,7 @@ class Inventory(Protocol):
     def holds(self, dataset: StoredDataset, path: Path) -> bool | None:
         """Compare the bytes of a dataset with those of a file; `None` if one of them cannot be read."""
 
-    def strays(self, tell: Callable[[int], None]) -> Iterator[Stray]:
+    def strays(self, tell: Callable[[int], None]) -> Iterator[Stray | StrayObject]:
         """Find what lies among the artifacts and is of no dataset, once all of these were gone through."""
 
     def is_copy(self, stray: Stray, path: Path) -> bool:
@@ -245,8 +255,15 @@ class Auditor:
         }
         return {asked: answer for asked, answer in answers.items() if answer is not None}
 
-    def _of_stray(self, stray: Stray) -> Finding:
+    def _of_stray(self, stray: Stray | StrayObject) -> Finding:
         """Judge what lies in the datastore without a dataset, by the files of the visit that it names."""
+        if isinstance(stray, StrayObject):
+            return Finding(
+                fault=Fault.STRAY,
+                where=stray.where,
+                why="no dataset has it",
+                advice="look at it, it may be the only copy there is; remove it with the store's own tools",
+            )
         source = None
         if stray.visit is not None:
             paths = (record.path for record in self._inbox.select(visits=[stray.visit]))

@@ -134,6 +134,19 @@ class File:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StrayObject:
+    """An object in a remote datastore that no dataset has for its artifact.
+
+    Parameters
+    ----------
+    where : `str`
+        Its URI.
+    """
+
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stray:
     """A file in the datastore that no dataset has for its artifact.
 
@@ -233,6 +246,8 @@ class Finding:
         The file that it is about.
     dataset : `StoredDataset` or `None`
         The dataset that it is about.
+    where : `str`
+        URI of what it is about, where that is neither.
     why : `str`
         What differs, for a person.
     advice : `str`
@@ -247,6 +262,7 @@ class Finding:
     visit: int | None = None
     path: Path | None = None
     dataset: StoredDataset | None = None
+    where: str = ""
     why: str
     advice: str
     remedy: Remedy | None = None
@@ -255,4 +271,4 @@ class Finding:
     @property
     def subject(self) -> str:
         """What it is about, on one line."""
-        return path_text(self.path) if self.path else str(self.dataset)
+        return self.where or (path_text(self.path) if self.path else str(self.dataset))

@@ -113,7 +113,7 @@ def _facts(
             {
                 "fault": finding.fault,
                 "visit": finding.visit,
-                "path": finding.path and path_text(finding.path),
+                "path": finding.where or (finding.path and path_text(finding.path)),
                 "dataset": finding.dataset and str(finding.dataset),
                 "dataset_id": finding.dataset and finding.dataset.id,
                 "why": finding.why,

@@ -14,11 +14,12 @@ from lsst.resources import ResourcePath
 from pfs_ingestd.adapters.repository.artifacts import holds, uri_of
 from pfs_ingestd.adapters.repository.failures import classify
 from pfs_ingestd.adapters.repository.memory import query_exposures
+from pfs_ingestd.adapters.repository.objects import STORE_ERRORS
 from pfs_ingestd.adapters.repository.session import Session, open_session
 from pfs_ingestd.adapters.repository.staging import abandoned
-from pfs_ingestd.adapters.repository.strays import OLD, Strays
+from pfs_ingestd.adapters.repository.strays import OLD, StrayObjects, Strays
 from pfs_ingestd.adapters.repository.visits import datasets_of, runs_with
-from pfs_ingestd.audit.findings import Artifact, StoredDataset, Stray
+from pfs_ingestd.audit.findings import Artifact, StoredDataset, Stray, StrayObject
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage
 from pfs_ingestd.records import Kind
 
@@ -50,7 +51,11 @@ class RepositoryInventory:
         datastore = self._session.datastore
         self._within = f"{Path(datastore.ospath)}/" if datastore.isLocal else ""
         self._old = (now - OLD).timestamp()
-        self._strays = Strays(self._session, self._old) if datastore.isLocal else None
+        self._strays: Strays | StrayObjects | None = None
+        if datastore.isLocal:
+            self._strays = Strays(self._session, self._old)
+        elif datastore.scheme == "s3":
+            self._strays = StrayObjects(self._session, now - OLD)
 
     def close(self) -> None:
         """Let go of the repository."""
@@ -154,8 +159,8 @@ class RepositoryInventory:
         values = ref.dataId.mapping
         within = uri is not None and uri.isLocal and uri.ospath.startswith(self._within)
         artifact = _look(uri, within=within) if uri is not None else None
-        if self._strays is not None and uri is not None and within:
-            self._strays.tell(ref.run, uri.ospath)
+        if self._strays is not None and uri is not None and (within or not uri.isLocal):
+            self._strays.tell(ref.run, uri.ospath if within else uri.geturl())
         return StoredDataset(
             id=str(ref.id),
             kind=Kind(ref.datasetType.name),
@@ -173,11 +178,13 @@ class RepositoryInventory:
             return None
         try:
             return holds(ResourcePath(dataset.artifact.where), path)
+        except STORE_ERRORS as error:
+            raise classify(error) from error
         except OSError:
             return None
 
-    def strays(self, tell: Callable[[int], None]) -> Iterator[Stray]:
-        """Find what belongs to no dataset; in a datastore that is not a folder nobody looks for it."""
+    def strays(self, tell: Callable[[int], None]) -> Iterator[Stray | StrayObject]:
+        """Find what belongs to no dataset, in a folder or in S3."""
         if self._strays is not None:
             with self._asking():
                 yield from self._strays.find(tell)

@@ -5,7 +5,7 @@ import stat
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -13,15 +13,17 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]  # CollectionType is
     CollectionType,
     DatasetRef,
 )
+from lsst.resources import ResourcePath
 
+from pfs_ingestd.adapters.repository.objects import objects_below
 from pfs_ingestd.adapters.repository.session import Session
-from pfs_ingestd.audit.findings import Stray
+from pfs_ingestd.audit.findings import Stray, StrayObject
 from pfs_ingestd.errors import Incomplete, Rejected
 from pfs_ingestd.exposure import CardValue
 from pfs_ingestd.pfs.cards import pick
 from pfs_ingestd.pfs.walk import walk
 
-__all__ = ["OLD", "Strays", "places_of", "stamp"]
+__all__ = ["OLD", "StrayObjects", "Strays", "places_of", "stamp"]
 
 OLD = timedelta(hours=1)
 """How long something has to have lain there before it can be a stray: until it is committed, an artifact that
@@ -85,8 +87,9 @@ class Strays:
                 if status.st_ctime < self._old:
                     found[Path(entry.path)] = status
         if found:
-            for path in self._others():
-                found.pop(path, None)
+            for refs in _other_datasets(self._session):
+                for path in places_of(self._session, refs):
+                    found.pop(path, None)
         for path, status in found.items():
             yield Stray(path=path, stamp=stamp(status), visit=_visit(path))
 
@@ -104,33 +107,76 @@ class Strays:
                     else:
                         yield entry
 
-    def _others(self) -> Iterator[Path]:
-        """Go through the artifacts of all datasets that we were not told of."""
-        butler, layout = self._session.butler, self._session.layout
-        ours = {layout.raw.name, layout.config.name}
-        for run in butler.collections.query_info("*", CollectionType.RUN, include_summary=True):
-            for name in sorted(run.dataset_types or ()):
-                refs = butler.query_datasets(
-                    name,
-                    collections=run.name,
-                    find_first=False,
-                    where="instrument != ours" if name in ours else "",
-                    bind={"ours": self._session.instrument} if name in ours else None,
-                    explain=False,
-                    limit=None,
-                )
-                for start in range(0, len(refs), DATASETS):
-                    yield from places_of(self._session, refs[start : start + DATASETS])
+
+class StrayObjects:
+    """Looks for strays in a store, as `Strays` does in a folder, below the names of the RUN collections.
+
+    Parameters
+    ----------
+    session : `Session`
+        The repository; its datastore is in S3.
+    old : `~datetime.datetime`
+        What was written after this time may still become an artifact; see `OLD`.
+    """
+
+    def __init__(self, session: Session, old: datetime) -> None:
+        self._session = session
+        self._old = old
+        self._known = array("q")
+        self._runs: set[str] = set()
+
+    def tell(self, run: str, place: str) -> None:
+        """Tell of an artifact in the datastore, and of its RUN collection."""
+        self._known.append(hash(place))
+        self._runs.add(run)
+
+    def find(self, tell: Callable[[int], None]) -> Iterator[StrayObject]:
+        """Find the strays; see `Strays.find`."""
+        known = array("q", sorted(self._known))
+        layout = self._session.layout
+        found: set[str] = set()
+        number = 0
+        for run in sorted({*self._runs, layout.raw_run, layout.config_run}):
+            for number, each in enumerate(objects_below(self._session.datastore, f"{run}/"), number + 1):  # noqa: B020 (it goes on counting)
+                if number % STEP == 0:
+                    tell(STEP)
+                place = each.uri.geturl()
+                if each.changed < self._old and not _contains(known, hash(place)):
+                    found.add(place)
+        if found:
+            for refs in _other_datasets(self._session):
+                found.difference_update(uri.geturl() for uri in _uris_of(self._session, refs))
+        yield from (StrayObject(where=place) for place in sorted(found))
+
+
+def _other_datasets(session: Session) -> Iterator[Sequence[DatasetRef]]:
+    """Go through all datasets that are no raws or pfsConfigs of this instrument."""
+    butler, layout = session.butler, session.layout
+    ours = {layout.raw.name, layout.config.name}
+    for run in butler.collections.query_info("*", CollectionType.RUN, include_summary=True):
+        for name in sorted(run.dataset_types or ()):
+            refs = butler.query_datasets(
+                name,
+                collections=run.name,
+                find_first=False,
+                where="instrument != ours" if name in ours else "",
+                bind={"ours": session.instrument} if name in ours else None,
+                explain=False,
+                limit=None,
+            )
+            for start in range(0, len(refs), DATASETS):
+                yield refs[start : start + DATASETS]
+
+
+def _uris_of(session: Session, refs: Sequence[DatasetRef]) -> Iterator[ResourcePath]:
+    """Ask the datastore where the artifacts of some datasets are."""
+    for uris in session.butler.get_many_uris(refs, allow_missing=True).values():
+        yield from (uri for uri in (uris.primaryURI, *uris.componentURIs.values()) if uri is not None)
 
 
 def places_of(session: Session, refs: Sequence[DatasetRef]) -> set[Path]:
     """Ask the datastore where the artifacts of some datasets are, as far as they are files."""
-    return {
-        Path(uri.ospath)
-        for uris in session.butler.get_many_uris(refs, allow_missing=True).values()
-        for uri in (uris.primaryURI, *uris.componentURIs.values())
-        if uri is not None and uri.isLocal
-    }
+    return {Path(uri.ospath) for uri in _uris_of(session, refs) if uri.isLocal}
 
 
 def stamp(status: os.stat_result) -> tuple[int, ...]:
