@@ -20,7 +20,7 @@ from pfs_ingestd.adapters.inbox import SqlInbox, open_inbox, open_shared_inbox
 from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
 from pfs_ingestd.adapters.inbox.schema import check, prepare
 from pfs_ingestd.adapters.inbox.upgrades import UPGRADES
-from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, TryLater
+from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, TryLater, Vanished
 from pfs_ingestd.ports import FolderMark, WorkerName
 from pfs_ingestd.records import State
 
@@ -142,9 +142,13 @@ def test_a_reader_creates_nothing(sqlite_file, sqlite_url):
 def test_a_reader_finds_no_tables(postgres):
     """A server's database without an inbox is not made into one by a reader."""
     url = postgres.new_database()
-    with pytest.raises(Fatal) as caught:
+    with pytest.raises(Vanished, match="there is no inbox") as caught:
         open_inbox(url, read_only=True)
-    assert (caught.value.code, "start the daemon" in caught.value.hint) == (Code.STATE_UNUSABLE, True)
+    assert (caught.value.code, "no daemon has run here yet" in caught.value.hint) == (Code.VANISHED, True)
+    engine = open_engine(url, read_only=True)
+    with transaction(engine, writing=False) as connection:
+        assert inspect(connection).get_table_names() == []
+    engine.dispose()
 
 
 @pytest.fixture

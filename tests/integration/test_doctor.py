@@ -150,6 +150,15 @@ def test_an_inbox_that_cannot_be_used_is_an_error(site):
     assert (level, text.startswith("[state_unusable]")) == ("error", True)
 
 
+def test_a_server_without_an_inbox_is_in_order_before_the_first_start(site, postgres):
+    """The tables of an inbox in PostgreSQL are made by the first start, which doctor comes before."""
+    content = yaml.safe_load(site.config_file.read_text())
+    content["state"] = {"database": postgres.new_database()}
+    site.config_file.write_text(yaml.safe_dump(content))
+    [found] = [each for each in doctor(site, check="inbox") if each["check"] == "inbox"]
+    assert (found["level"], "the first start makes its tables" in found["text"]) == ("ok", True)
+
+
 def test_a_registry_that_cannot_be_written_to_is_told(site):
     """What opens and cannot be written to is found out by writing, which is then taken back."""
     with closing(sqlite3.connect(site.repository / "gen3.sqlite3")) as registry, registry:

@@ -18,6 +18,7 @@ from fakes import FakeClock
 from pfs_ingestd.adapters.inbox import keep_inbox, open_inbox
 from pfs_ingestd.adapters.inbox.damage import is_foreign, set_aside
 from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
+from pfs_ingestd.adapters.inbox.upgrades import UPGRADES
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage
 from pfs_ingestd.ports import FolderMark
 from pfs_ingestd.records import State
@@ -340,12 +341,15 @@ def test_f25_a_power_cut_leaves_a_whole_inbox_or_one_that_is_set_aside(tmp_path,
 
 def test_an_older_inbox_with_files_becomes_ours_at_the_start(used, url, monkeypatch):
     """The daemon brings an inbox of an older program up to date, keeps its files, and sets nothing aside."""
-    steps = [lambda connection: connection.execute(text("ALTER TABLE file ADD COLUMN extra INTEGER"))]
+    step = text("ALTER TABLE file ADD COLUMN extra INTEGER")
+    steps = [*UPGRADES, lambda connection: connection.execute(step)]
     monkeypatch.setattr("pfs_ingestd.adapters.inbox.schema.prepare.__defaults__", (steps,))
     for _ in range(2):
         with keep(url) as inbox:
             assert len(list(inbox.in_state(State))) == len(MANY) + 1
     assert set_aside_files(used) == []
+    with closing(sqlite3.connect(used)) as database:
+        assert database.execute("SELECT DISTINCT extra FROM file").fetchall() == [(None,)]
 
 
 def test_a_second_daemon_is_refused_by_the_server(postgres):

@@ -17,7 +17,7 @@ from pfs_ingestd.config import Config
 from pfs_ingestd.doctor.facts import Clock, Credentials, Reading
 from pfs_ingestd.doctor.findings import Finding, error, ok, warning
 from pfs_ingestd.doctor.judgement import of_error, of_reading
-from pfs_ingestd.errors import IngestdError
+from pfs_ingestd.errors import IngestdError, Vanished
 from pfs_ingestd.exposure import RawHeader
 from pfs_ingestd.parts import configured_runs, watched_folder
 from pfs_ingestd.pfs import corrections
@@ -48,8 +48,12 @@ def inbox_findings(config: Config) -> Iterator[Finding]:
     if file is not None and not file.exists():
         yield ok(f"there is no inbox yet; the first start makes {file}")
         return
-    with closing(open_inbox(url.url, read_only=True)) as inbox:
-        counts = inbox.counts()
+    try:
+        with closing(open_inbox(url.url, read_only=True)) as inbox:
+            counts = inbox.counts()
+    except Vanished:
+        yield ok(f"there is no inbox yet; the first start makes its tables in {url}")
+        return
     told = ", ".join(f"{number:,} {state}" for state, number in counts.items() if number)
     yield ok(f"the inbox {url} can be read: {told or 'no files yet'}")
     if rejected := counts[State.REJECTED]:

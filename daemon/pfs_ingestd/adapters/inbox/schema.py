@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from pfs_ingestd.adapters.inbox.damage import damaged
 from pfs_ingestd.adapters.inbox.upgrades import UPGRADES, Upgrade
-from pfs_ingestd.errors import Code, Fatal
+from pfs_ingestd.errors import Code, Fatal, Vanished
 from pfs_ingestd.records import State
 
 __all__ = [
@@ -266,18 +266,23 @@ def check(connection: Connection, upgrades: Sequence[Upgrade] = UPGRADES) -> Non
 
     Raises
     ------
+    Vanished
+        If there are none.
     DamagedInbox
         If something of them is missing in an SQLite file.
     Fatal
-        If they are not.
+        If they are of another version.
     """
     version = _version(connection)
     ours = 1 + len(upgrades)
+    if version is None and connection.dialect.name == "sqlite":
+        # Its file says that it is ours, or it would not have come to this.
+        raise damaged(connection.engine.url, f"it has no table {_VERSION.name}")
     if version is None:
-        raise Fatal(
-            Code.STATE_UNUSABLE,
+        raise Vanished(
+            Code.VANISHED,
             f"there is no inbox in {connection.engine.url!r}",
-            hint="start the daemon once, or check state.database",
+            hint="no daemon has run here yet, or state.database names another place",
         )
     _refuse_newer(connection, version, ours)
     if version < ours:
