@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from benchmarks.figures import Figure, main
 from benchmarks.queueing import Costs, saturation, simulate
@@ -42,7 +42,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
-    parser.add_argument("--visits", type=int, default=300, help="Visits of the backlog (default: 300).")
+    parser.add_argument("--visits", type=int, default=1000, help="Visits of the backlog (default: 1000).")
     parser.add_argument("--batch", type=int, default=500, help="ingest.batch_files (default: 500).")
 
 
@@ -59,6 +59,13 @@ class Server(Protocol):
         """Find the processes of the server, its postmaster first."""
 
 
+class StartUp(NamedTuple):
+    """Processor time, in seconds, for a worker that finds nothing to do: its own, and the server's."""
+
+    worker: float
+    server: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """What some workers took for a backlog.
@@ -70,7 +77,7 @@ class Run:
     seconds : `float`
         From the start of the first to the end of the last.
     workers, server : `float`
-        Processor time of all workers, less that of their start-up, and of the server.
+        Processor time of all workers, and of the server, less that for their start-up.
     waiting : `float`
         How many sessions waited for a lock of the inbox, on the average.
     shares : `~collections.abc.Sequence` [`int`]
@@ -133,7 +140,12 @@ def measure(chosen: argparse.Namespace) -> Iterator[Figure]:
     with TemporaryDirectory(dir=chosen.work) as folder, postgres_server() as server:
         work = Path(folder)
         start = _start_up(work, server)
-        yield Figure(name="start-up of a worker", value=start, unit="s", note="processor time")
+        yield Figure(
+            name="start-up of a worker",
+            value=start.worker,
+            unit="s",
+            note=f"processor time; of the server {start.server:.2f} s",
+        )
         runs = {number: _run(work, server, night, number, start, chosen.batch) for number in WORKERS}
         yield from _measured(runs)
         yield Figure(
@@ -187,6 +199,9 @@ def _measured(runs: Mapping[int, Run]) -> Iterator[Figure]:
 def _simulated(one: Run, batch: int) -> Iterator[Figure]:
     """Say from the costs of one worker what many would reach, by the cores of the server."""
     costs = Costs(worker=one.workers / one.files, server=one.server / one.files, lock=TALLIES * one.lock)
+    alone = simulate(costs, workers=1, cores=CORES[0], batch=batch).files_per_second
+    if not 0.9 < alone * (costs.worker + costs.server + costs.lock / batch) < 1.1:
+        raise RuntimeError(f"the simulation of one worker does not give what was measured, but {alone:.0f}/s")
     for cores in CORES:
         outcomes = {n: simulate(costs, workers=n, cores=cores, batch=batch) for n in SIMULATED}
         rates = [(n, outcome.files_per_second) for n, outcome in outcomes.items()]
@@ -200,16 +215,18 @@ def _simulated(one: Run, batch: int) -> Iterator[Figure]:
         )
 
 
-def _start_up(work: Path, server: Server) -> float:
-    """Tell the processor time of a worker that finds nothing to do."""
+def _start_up(work: Path, server: Server) -> StartUp:
+    """Tell the processor time of a worker that finds nothing to do, and of the server for it."""
     empty = work / "empty"
     empty.mkdir()
     site = _site(work, server, empty, 500)
     open_inbox(site.config.state.database.url).close()
-    return ended(_worker(site, 1, "--once")).cpu_seconds
+    before = _server_seconds(server)
+    cost = ended(_worker(site, 1, "--once"))
+    return StartUp(cost.cpu_seconds, _server_seconds(server) - before)
 
 
-def _run(work: Path, server: Server, night: Path, number: int, start: float, batch: int) -> Run:
+def _run(work: Path, server: Server, night: Path, number: int, start: StartUp, batch: int) -> Run:
     """Have everything found, by a daemon that only watches; then let the workers have it."""
     site = _site(work, server, night, batch)
     url = site.config.state.database.url
@@ -226,8 +243,8 @@ def _run(work: Path, server: Server, night: Path, number: int, start: float, bat
     return Run(
         files=files,
         seconds=seconds,
-        workers=sum(cost.cpu_seconds for cost in costs) - number * start,
-        server=after - before,
+        workers=sum(cost.cpu_seconds for cost in costs) - number * start.worker,
+        server=after - before - number * start.server,
         waiting=waits.mean,
         shares=[_ingested(site, n) for n in range(number)],
         watching=watching,
