@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -255,21 +255,23 @@ def _run(work: Path, server: Server, night: Path, number: int, start: StartUp, b
 
 
 def _recovery(work: Path, server: Server, night: Path) -> float:
-    """Kill a worker at work, and tell how long others leave to it what it holds."""
+    """Kill one of two workers, and tell how long the other leaves to it what it holds."""
     site = _site(work, server, night, 100)
     _found(site, len(list(night.rglob("*.fits"))))
-    with _staying(site, 0) as doomed:
-        _wait(lambda: count_files(site.config)[State.INGESTED], "the first files")
-        _wait(lambda: count_files(site.config)[State.INGESTING], "a batch in hand")
+    log = site.config_file.with_name("log.worker-1.json")
+    with _staying(site, 0) as doomed, _staying(site, 1):
+        _wait(lambda: _holders(site) >= {"0", "1"}, "both to be at work")
         doomed.kill()
         doomed.wait()
-        died, held = time.monotonic(), count_files(site.config)[State.INGESTING]
-        with _staying(site, 1):
-            log = site.config_file.with_name("log.worker-1.json")
-            _wait(
-                lambda: log.exists() and "worker.lost" in log.read_text(), f"{held} files to be ready again"
-            )
-            return time.monotonic() - died
+        died = time.monotonic()
+        _wait(lambda: "worker.lost" in log.read_text(), "the other to notice")
+        return time.monotonic() - died
+
+
+def _holders(site: Site) -> set[str]:
+    """Tell which workers hold anything."""
+    with closing(open_inbox(site.config.state.database.url, read_only=True)) as inbox:
+        return {worker.name for worker in inbox.workers() if worker.visits}
 
 
 class SharedSite(Site):
