@@ -91,8 +91,7 @@ def _wait_until_steady(site: Site) -> None:
 
 
 def _last_scan(site: Site) -> dict[str, Any]:
-    content, _ = read_status(site.config)
-    scan = content["last_scan"]
+    scan = read_status(site.config).status["last_scan"]
     if not isinstance(scan, dict):
         raise TypeError(f"there was no scan: {scan}")
     return scan

@@ -132,7 +132,7 @@ class Site:
         give_up = time.monotonic() + PATIENCE
         while time.monotonic() < give_up and process.poll() is None:
             try:
-                content, _ = read_status(self.config)
+                content = read_status(self.config).status
             except Vanished:
                 content = {}
             if content.get("pid") == process.pid and content.get("state") == "running":

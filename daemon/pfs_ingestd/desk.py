@@ -1,24 +1,31 @@
 """What commands do beside a daemon that may be running: read its status, its inbox, and write to it."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
 from pfs_ingestd import by_hand
 from pfs_ingestd.adapters.status_file import StatusFile
-from pfs_ingestd.adapters.system import Holder, InstanceLock, SystemClock
+from pfs_ingestd.adapters.system import InstanceLock, SystemClock
 from pfs_ingestd.board.night import Night
 from pfs_ingestd.by_hand import Moved, Step
 from pfs_ingestd.config import Config
+from pfs_ingestd.errors import IngestdError
 from pfs_ingestd.noticeboard import read_night
+from pfs_ingestd.orders import Standing
 from pfs_ingestd.parts import inbox_beside
+from pfs_ingestd.presence import Presence
 from pfs_ingestd.records import FileRecord, State
+from pfs_ingestd.status import paused_as_json
 
 __all__ = ["count_files", "look_at_night", "read_status", "retry_files", "select_files", "skip_files"]
 
 
-def read_status(config: Config) -> tuple[Mapping[str, object], Holder | None]:
+def read_status(config: Config) -> Presence:
     """Read the status file, and find out which process is at work, if any.
+
+    A daemon that is not there does not hear of a pause, or of its end: that is told as the inbox has it.
 
     Raises
     ------
@@ -27,7 +34,12 @@ def read_status(config: Config) -> tuple[Mapping[str, object], Holder | None]:
     Rejected
         If the file is not a status.
     """
-    return StatusFile(config.status.file).read(), InstanceLock(config.lock_file).holder()
+    content = dict(StatusFile(config.status.file).read())
+    holder = InstanceLock(config.lock_file).holder()
+    if holder is None:
+        with suppress(IngestdError), inbox_beside(config, read_only=True) as inbox:
+            content["paused"] = paused_as_json(Standing().after(inbox.orders(0)).paused)
+    return Presence(content, holder, SystemClock().now())
 
 
 def select_files(

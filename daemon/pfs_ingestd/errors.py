@@ -66,6 +66,9 @@ class Code(StrEnum):
     BEING_INGESTED = "being_ingested"
     IN_REPOSITORY = "in_repository"
     NOT_IN_INBOX = "not_in_inbox"
+    NOT_WATCHED = "not_watched"
+    # A command wants something of a daemon.
+    NOT_RUNNING = "not_running"
 
 
 class ExitCode(IntEnum):

@@ -24,6 +24,7 @@ __all__ = [
     "Status",
     "WatchedRoot",
     "WorkerState",
+    "paused_as_json",
     "status_text",
     "summarise",
 ]
@@ -319,7 +320,7 @@ class Status:
             "program_version": short_line(self.process.program_version, longest),
             "repository": _short_path(self.process.repository, longest),
             "started": _time(self.process.started),
-            "paused": self.standing.paused and _order(self.standing.paused, longest),
+            "paused": paused_as_json(self.standing.paused, longest),
             "heard": self.standing.number,
             "watchers": [self._watcher(watcher, longest) for watcher in watchers],
             "watchers_left_out": len(self.watchers) - len(watchers),
@@ -426,11 +427,14 @@ def _condition(before: Condition, reason: str, now: datetime) -> Condition:
     return before.become(Phase.DEGRADED if reason else Phase.RUNNING, reason, now)
 
 
-def _order(order: Order, longest: int) -> dict[str, object]:
+def paused_as_json(pause: Order | None, longest: int = _LENGTHS[0]) -> dict[str, object] | None:
+    """Write a pause as values that JSON can hold; `None` where there is none."""
+    if pause is None:
+        return None
     return {
-        "since": _time(order.at),
-        "by": short_line(order.by, longest),
-        "reason": short_line(order.reason, longest),
+        "since": _time(pause.at),
+        "by": short_line(pause.by, longest),
+        "reason": short_line(pause.reason, longest),
     }
 
 

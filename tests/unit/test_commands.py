@@ -6,7 +6,7 @@ import sys
 
 from pfs_ingestd.cli import main
 
-OPERATORS = ("status", "list", "retry", "skip", "check-config")
+OPERATORS = ("status", "list", "retry", "skip", "pause", "resume", "drain", "rescan", "check-config")
 
 
 def test_what_a_command_imports_is_out_of_the_collectors_sight():

@@ -19,6 +19,7 @@ def a_status(**changes):
         "since": (NOW - timedelta(hours=3)).isoformat(),
         "heartbeat": (NOW - timedelta(seconds=2)).isoformat(),
         "pid": 7,
+        "paused": None,
         "counts": {"rejected": 0},
         "pending": {"files": 3, "oldest_age_seconds": 5.0},
         "disks": {"repository": DISK},
@@ -47,6 +48,15 @@ def told(status, *, alive=True):
             a_status(state="stopping"),
             True,
             Finding(Mark.OK, "stopping for 3 h", "wait; it is gone within ten seconds"),
+        ),
+        (
+            a_status(state="stopping", reason="draining, as ordered by alice"),
+            True,
+            Finding(
+                Mark.OK,
+                "stopping for 3 h: draining, as ordered by alice",
+                "wait: it stops by itself, and is not restarted",
+            ),
         ),
         (
             a_status(state="stopped"),
@@ -173,3 +183,15 @@ def test_a_span_of_time_is_written_as_people_say_it(seconds, expected):
 def test_a_size_is_written_in_units_of_a_thousand(size, expected):
     """As disks are sold."""
     assert size_text(size) == expected
+
+
+@pytest.mark.parametrize(("state", "alive"), [("running", True), ("stopped", False)])
+def test_a_pause_is_told_with_who_and_how_to_end_it(state, alive):
+    """Whether a daemon is at work or not, a person sees that nothing would be ingested, and why."""
+    pause = {"since": (NOW - timedelta(hours=2)).isoformat(), "by": "alice@summit", "reason": "new disk"}
+    _, finding = told(a_status(state=state, paused=pause), alive=alive)
+    assert finding == Finding(
+        Mark.LOOK,
+        "paused by alice@summit for 2 h: new disk; 3 files pending",
+        "once that is over: pfs-ingestd resume -c c.yaml",
+    )

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import pwd
 import random
 import signal
 import socket
@@ -17,7 +18,15 @@ import structlog
 from pfs_ingestd.errors import Code, Fatal, Interrupted, Outage
 from pfs_ingestd.ports import Mailbox, Stop
 
-__all__ = ["Holder", "InstanceLock", "SystemClock", "SystemdNotifier", "post_on_signals", "stop_posting"]
+__all__ = [
+    "Holder",
+    "InstanceLock",
+    "SystemClock",
+    "SystemdNotifier",
+    "post_on_signals",
+    "stop_posting",
+    "user_name",
+]
 
 STOP_PATIENCE = 7.0
 """Seconds that a batch may take to its end after a signal: operators expect the daemon gone within ten."""
@@ -45,6 +54,14 @@ class SystemClock:
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
         time.sleep(seconds)
+
+
+def user_name() -> str:
+    """Tell under which name this process runs; its number, where it has none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 class SystemdNotifier:

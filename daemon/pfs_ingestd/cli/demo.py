@@ -134,10 +134,10 @@ def _wait(reached: Callable[[], bool], process: "subprocess.Popen[bytes]") -> No
 
 def _phase(config: Config) -> object:
     try:
-        content, holder = read_status(config)
+        seen = read_status(config)
     except Vanished:
         return None
-    return content["state"] if holder else None
+    return seen.status["state"] if seen.holder else None
 
 
 def _missing(config: Config, night: Night) -> Sequence[str]:

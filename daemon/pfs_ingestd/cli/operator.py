@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pfs_ingestd.by_hand import Moved
-from pfs_ingestd.cli.options import config_option, json_option
+from pfs_ingestd.cli.options import absolute, config_option, json_option
 from pfs_ingestd.cli.output import exits, print_error, print_json, print_table
 from pfs_ingestd.config import check_config, load_config
 from pfs_ingestd.desk import retry_files, select_files, skip_files
@@ -83,7 +83,7 @@ def retry(
     """
     config = load_config(config_file, os.environ)
     moved = retry_files(
-        config, paths=_absolute(paths), states=[State(state) for state in states], visits=visits
+        config, paths=absolute(paths), states=[State(state) for state in states], visits=visits
     )
     return _summary(moved, "to be tried again", as_json=as_json)
 
@@ -96,7 +96,7 @@ def retry(
 def skip(config_file: Path, paths: Sequence[Path], as_json: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
     """Leave files out: they are neither tried nor counted as rejected until they change or are retried."""
     config = load_config(config_file, os.environ)
-    return _summary(skip_files(config, _absolute(paths)), "skipped", as_json=as_json)
+    return _summary(skip_files(config, absolute(paths)), "skipped", as_json=as_json)
 
 
 @click.command("check-config")
@@ -111,10 +111,6 @@ def check_config_file(config_file: Path) -> ExitCode:
         return ExitCode.CONFIGURATION
     click.echo(f"{config_file}: no problems")
     return ExitCode.DONE
-
-
-def _absolute(paths: Sequence[Path]) -> Sequence[Path]:
-    return [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 (links are part of a path's name)
 
 
 def _summary(moved: Moved, what: str, *, as_json: bool) -> ExitCode:

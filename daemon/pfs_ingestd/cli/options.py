@@ -1,13 +1,21 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["config_option", "instrument_option", "json_option", "schema_option", "transfer_option"]
+__all__ = [
+    "absolute",
+    "config_option",
+    "instrument_option",
+    "json_option",
+    "schema_option",
+    "transfer_option",
+]
 
 _TRANSFERS = ["link", "copy", "move", "hardlink", "symlink", "relsymlink", "direct", "auto"]
 
@@ -59,3 +67,8 @@ def schema_option(name: str, what: str) -> Callable[[Any], Any]:
         callback=show,
         help=f"Print the JSON Schema of {what}, and nothing else.",
     )
+
+
+def absolute(paths: Sequence[Path]) -> Sequence[Path]:
+    """Write the paths that were given as the inbox does; a link stays a link, for it is part of a name."""
+    return [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 (see above)

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from pfs_ingestd.adapters.system import SystemClock
 from pfs_ingestd.cli.options import config_option, json_option, schema_option
 from pfs_ingestd.cli.output import exits, print_json, print_rows
 from pfs_ingestd.cli.verdict import Finding, Mark, size_text, span_text, verdict
@@ -28,11 +27,13 @@ _COLORS = {Mark.OK: "green", Mark.LOOK: "yellow", Mark.ALARM: "red"}
 @exits
 def status(config_file: Path, as_json: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
     """Tell how the daemon is, whether that is all right, and what to do if it is not."""
-    content, holder = read_status(load_config(config_file, os.environ))
+    seen = read_status(load_config(config_file, os.environ))
+    content, holder, now = seen.status, seen.holder, seen.now
     if as_json:
-        print_json(content)
+        process = holder and {"pid": holder.pid, "host": holder.host}
+        age = seen.heartbeat_age
+        print_json({**content, "alive": seen.alive, "holder": process, "heartbeat_age_seconds": age})
         return ExitCode.DONE
-    now = SystemClock().now()
     try:
         findings = verdict(content, alive=holder is not None, now=now, config=str(config_file))
         rows = list(_rows(content, now))
@@ -61,6 +62,9 @@ def _rows(content: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]
         return f"{span_text(now - datetime.fromisoformat(time))} ago" if time else "not yet"
 
     yield "state", f"{content['state']} since {content['since'][:19].replace('T', ' ')} UTC"
+    if pause := content["paused"]:
+        why = f": {pause['reason']}" if pause["reason"] else ""
+        yield "paused", f"by {pause['by']} since {pause['since'][:19].replace('T', ' ')} UTC{why}"
     yield "heartbeat", ago(content["heartbeat"])
     yield "process", f"{content['pid']} on {content['host']}, started {ago(content['started'])}"
     yield "program", f"pfs-ingestd {content['program_version']}"

@@ -68,8 +68,9 @@ def verdict(status: Mapping[str, Any], *, alive: bool, now: datetime, config: st
     if state == "failed":
         return [Finding(Mark.ALARM, f"failed {since} ago: {reason}", f"cure that, then {_START}"), *rejected]
     if state == "stopped":
-        text = f"stopped {since} ago, as it was asked to"
-        return [Finding(Mark.LOOK, text, f"if it is needed, {_START}"), *rejected]
+        why = f": {reason}" if reason else ", as it was asked to"
+        stopped = Finding(Mark.LOOK, f"stopped {since} ago{why}", f"if it is needed, {_START}")
+        return [stopped, *_pause(status, config, now), *rejected]
     if not alive:
         text = f"not running: it ended without saying goodbye, {span_text(silence)} ago"
         return [Finding(Mark.ALARM, text, f"nothing is lost; {_START}"), *rejected]
@@ -77,7 +78,7 @@ def verdict(status: Mapping[str, Any], *, alive: bool, now: datetime, config: st
         text = f"no sign of life for {span_text(silence)}, though process {status['pid']} is there"
         advice = "a batch takes long, or it hangs: systemd restarts it after 5 min; kill -9 does no harm"
         return [Finding(Mark.ALARM, text, advice)]
-    worries = [*rejected, *_worries(status, config)]
+    worries = [*_pause(status, config, now), *rejected, *_worries(status, config)]
     if state == "running" and not worries:
         return [Finding(Mark.OK, f"running for {since}: all is well")]
     return [_doing(state, reason, since), *worries]
@@ -110,8 +111,19 @@ def _doing(state: str, reason: str, since: str) -> Finding:
             text = f"starting for {since}: it looks at all folders for the first time"
             return Finding(Mark.OK, text, "wait; on a network file system this takes minutes")
         case "stopping":
+            if reason:
+                advice = "wait: it stops by itself, and is not restarted"
+                return Finding(Mark.OK, f"stopping for {since}: {reason}", advice)
             return Finding(Mark.OK, f"stopping for {since}", "wait; it is gone within ten seconds")
     return Finding(Mark.OK, f"running for {since}")
+
+
+def _pause(status: Mapping[str, Any], config: str, now: datetime) -> Iterator[Finding]:
+    if pause := status["paused"]:
+        since = span_text(now - datetime.fromisoformat(pause["since"]))
+        why = f": {pause['reason']}" if pause["reason"] else ""
+        text = f"paused by {pause['by']} for {since}{why}; {_files(status['pending']['files'])} pending"
+        yield Finding(Mark.LOOK, text, f"once that is over: pfs-ingestd resume -c {config}")
 
 
 def _rejected(status: Mapping[str, Any], config: str) -> Iterator[Finding]:

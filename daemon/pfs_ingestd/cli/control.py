@@ -1,0 +1,171 @@
+"""What an operator orders of the daemon as a whole: pause, resume, drain, rescan."""
+
+import os
+import socket
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import click
+from pydantic import TypeAdapter, ValidationError
+
+from pfs_ingestd.adapters.system import user_name
+from pfs_ingestd.cli.options import absolute, config_option, json_option
+from pfs_ingestd.cli.output import exits, print_json
+from pfs_ingestd.config import load_config
+from pfs_ingestd.config.units import PositiveDuration
+from pfs_ingestd.desk import count_files
+from pfs_ingestd.endings import said_by
+from pfs_ingestd.errors import Code, ExitCode, Vanished
+from pfs_ingestd.orderbook import Given, wait_for_end
+from pfs_ingestd.orderbook import drain as order_drain
+from pfs_ingestd.orderbook import pause as order_pause
+from pfs_ingestd.orderbook import rescan as order_rescan
+from pfs_ingestd.orderbook import resume as order_resume
+from pfs_ingestd.records import PENDING, path_text
+from pfs_ingestd.status import paused_as_json
+
+__all__ = ["drain", "pause", "rescan", "resume"]
+
+_reason_option = click.option("--reason", default="", help="Why, for the others; it is shown and logged.")
+
+
+def _duration(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
+    try:
+        return None if value is None else TypeAdapter(PositiveDuration).validate_python(value)
+    except ValidationError as error:
+        raise click.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+
+
+@click.command()
+@config_option
+@_reason_option
+@json_option
+@exits
+def pause(config_file: Path, reason: str, as_json: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
+    """Let nothing be ingested until somebody resumes; files are noticed and read all the same.
+
+    What is in hand is finished. It holds over a restart, and for a daemon that is started later.
+    """
+    given = order_pause(load_config(config_file, os.environ), by=_person(), reason=reason)
+    return _tell_pause(given, as_json=as_json)
+
+
+@click.command()
+@config_option
+@_reason_option
+@json_option
+@exits
+def resume(config_file: Path, reason: str, as_json: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
+    """End a pause."""
+    given = order_resume(load_config(config_file, os.environ), by=_person(), reason=reason)
+    return _tell_pause(given, as_json=as_json)
+
+
+@click.command()
+@config_option
+@_reason_option
+@click.option(
+    "--wait",
+    "patience",
+    metavar="DURATION",
+    callback=_duration,
+    help="Wait so long for its end, such as 10min; by default only until it has heard.",
+)
+@json_option
+@exits
+def drain(
+    config_file: Path,
+    reason: str,
+    patience: timedelta | None,
+    as_json: bool,  # noqa: FBT001 (click passes a flag by name)
+) -> ExitCode:
+    """Let the daemon ingest what is there and can be ingested now, and stop.
+
+    It ends with exit code 0, and systemd does not start it again. Files that are still being written, or wait
+    for another attempt, are left for its next start.
+    """
+    config = load_config(config_file, os.environ)
+    running, heard, stopped = False, False, True
+    try:
+        given = order_drain(config, by=_person(), reason=reason)
+    except Vanished as error:
+        if error.code is not Code.NOT_RUNNING:
+            raise
+    else:
+        running, heard, stopped = True, given.heard, given.holder is None
+        if patience and given.holder:
+            _, stopped = wait_for_end(config, given.holder, patience)
+    counts = count_files(config)
+    pending = sum(counts[state] for state in PENDING)
+    if as_json:
+        code = None if running else Code.NOT_RUNNING
+        print_json({"running": running, "heard": heard, "stopped": stopped, "pending": pending, "code": code})
+    elif not running:
+        click.echo(f"no daemon is at work [{Code.NOT_RUNNING}]; {_files(pending)} pending")
+    elif stopped:
+        click.echo(f"drained: the daemon has stopped; {_files(pending)} pending")
+    elif heard:
+        click.echo(f"draining: it stops by itself; {_files(pending)} pending; `pfs-ingestd status` tells")
+    else:
+        click.echo(_UNHEARD)
+    if stopped:
+        return ExitCode.SOME_REJECTED if running and pending else ExitCode.DONE
+    return ExitCode.DONE if heard and not patience else ExitCode.TRY_AGAIN
+
+
+@click.command()
+@config_option
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@json_option
+@exits
+def rescan(config_file: Path, paths: Sequence[Path], as_json: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
+    """Let the daemon list folders again at once, whatever it remembers of them.
+
+    With PATHS, those files and what is below those folders; the files there that are known are looked at
+    again, too, whatever their state. Without: all watched folders, and only what is new or missing in them.
+    """
+    config = load_config(config_file, os.environ)
+    given = order_rescan(config, absolute(paths), by=_person())
+    if as_json:
+        meant = [path_text(path) for path in given.order.paths] if given.order else []
+        print_json({"paths": meant, "heard": given.heard})
+    elif given.heard:
+        click.echo("scanning: `pfs-ingestd status` tells when it has ended")
+    else:
+        click.echo(_UNHEARD)
+    return ExitCode.DONE if given.heard else ExitCode.TRY_AGAIN
+
+
+_UNHEARD = "ordered, and not heard yet: the daemon is at a long batch; it hears the order after that"
+
+
+def _tell_pause(given: Given, *, as_json: bool) -> ExitCode:
+    """Tell whether the queue is paused now; that is so in any case, however late a daemon hears of it."""
+    if as_json:
+        print_json(
+            {
+                "changed": given.order is not None,
+                "paused": paused_as_json(given.paused),
+                "running": given.holder is not None,
+                "heard": given.heard,
+            }
+        )
+        return ExitCode.DONE
+    state = f"paused {said_by(given.paused)}" if given.paused else "not paused"
+    if given.order is None:
+        state += f", since {given.paused.at:%Y-%m-%d %H:%M} UTC already" if given.paused else " anyway"
+    if given.holder is None:
+        click.echo(f"{state}; no daemon is at work: it holds from its next start on")
+    else:
+        click.echo(state if given.heard else f"{state}; {_UNHEARD}")
+    return ExitCode.DONE
+
+
+def _person() -> str:
+    """Say who gives the order: the person behind sudo, if there is one."""
+    return f"{os.environ.get('SUDO_USER') or user_name()}@{socket.gethostname()}"
+
+
+def _files(number: int) -> str:
+    return f"{number:,} file is" if number == 1 else f"{number:,} files are"
