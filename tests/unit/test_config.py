@@ -136,8 +136,8 @@ def test_every_configuration_that_we_ship_is_right(path):
 
 
 def test_the_files_that_are_documented_are_shipped():
-    """The five configurations are there."""
-    expected = ["demo.yaml", "example.yaml", "hilo.yaml", "minimal.yaml", "summit.yaml"]
+    """The six configurations are there."""
+    expected = ["demo.yaml", "example.yaml", "hilo.yaml", "minimal.yaml", "servers.yaml", "summit.yaml"]
     assert [path.name for path in EXAMPLES] == expected
 
 

@@ -147,7 +147,13 @@ def create_repository(
         raise
     except Exception as error:
         meaning = classify(error)
-        if isinstance(meaning, Outage | Fatal):
+        if isinstance(meaning, Outage):
+            # Nothing goes on by itself here.
+            hint = (
+                "correct that, and run it again; docs/servers.md says where credentials and rights come from"
+            )
+            raise Outage(meaning.code, redacted(meaning.message), hint=hint) from error
+        if isinstance(meaning, Fatal):
             raise meaning from error
         raise Fatal(
             Code.CONFIGURATION,

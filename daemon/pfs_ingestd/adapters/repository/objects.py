@@ -14,7 +14,7 @@ from lsst.resources import ResourcePath
 
 try:
     from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 except ImportError:
     STORE_ERRORS: tuple[type[Exception], ...] = ()
 else:
@@ -86,7 +86,8 @@ def _give_up(
     *, attempts: int, response: Any, caught_exception: Exception | None, operation: Any, **_: object
 ) -> None:
     """Raise what a request has failed with for the last time that it may."""
-    if attempts < ATTEMPTS:
+    # Three minutes without an answer are enough for once.
+    if attempts < ATTEMPTS and not isinstance(caught_exception, ReadTimeoutError):
         return
     if caught_exception is not None:
         raise caught_exception
