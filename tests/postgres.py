@@ -25,6 +25,7 @@ _SETTINGS = {
     "synchronous_commit": "off",
     "shared_buffers": "16MB",
     "max_connections": "100",
+    "deadlock_timeout": "100ms",
 }
 
 

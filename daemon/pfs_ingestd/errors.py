@@ -4,6 +4,7 @@ from enum import IntEnum, StrEnum
 
 __all__ = [
     "Code",
+    "Contended",
     "ExitCode",
     "Fatal",
     "Incomplete",
@@ -108,6 +109,10 @@ class IngestdError(Exception):
 
 class TryLater(IngestdError):
     """A passing fault: the attempt counts, and the file is tried again after a delay."""
+
+
+class Contended(TryLater):
+    """Another process holds the same rows, or was at them: the file is tried again, and not charged."""
 
 
 class Outage(IngestdError):

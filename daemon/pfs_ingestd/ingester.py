@@ -5,13 +5,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pfs_ingestd.errors import Code, Incomplete, IngestdError, Outage, Rejected, TryLater, Vanished
+from pfs_ingestd.errors import (
+    Code,
+    Contended,
+    Incomplete,
+    IngestdError,
+    Outage,
+    Rejected,
+    TryLater,
+    Vanished,
+)
 from pfs_ingestd.exposure import Exposure, RawHeader, agreed_design, design_conflict, spokesman
 from pfs_ingestd.policy import Patience, failed
 from pfs_ingestd.ports import Clock, Dataset, Folder, Header, Headers, Outcome, Repository, Stored
 from pfs_ingestd.records import FileRecord, Sighting
 
 __all__ = ["Answer", "Ingester", "ReadFile", "ToCopy", "blamed"]
+
+REPEATS = 3
+"""How often a batch is stored again at once that another process got in the way of. Once is enough to see
+what that one has stored."""
 
 
 class ReadFile(NamedTuple):
@@ -160,8 +173,8 @@ class Ingester:
             return Incomplete(Code.INCOMPLETE, "the file changed after it was found complete")
         return sighting
 
-    def _store(self, files: Sequence[_File]) -> Sequence[FileRecord | ToCopy]:
-        """Store files together; if they are refused, in halves, so that only the guilty one pays."""
+    def _store(self, files: Sequence[_File], *, repeats: int = REPEATS) -> Sequence[FileRecord | ToCopy]:
+        """Store files together; if they are refused, in parts, so that only the guilty one pays."""
         if not files:
             return []
         designs = self._repository.designs({file.header.visit for file in files})
@@ -176,10 +189,13 @@ class Ingester:
         try:
             outcomes = self._repository.ingest(exposures, datasets)
         except (Rejected, TryLater) as error:
-            if len(storable) == 1:
-                return [*successors, self._failed(storable[0].record, error)]
-            half = len(storable) // 2
-            return [*successors, *self._store(storable[:half]), *self._store(storable[half:])]
+            if error.code is Code.RACE and repeats:
+                # Which exposures are there has to be asked again: what is registered stays as it is.
+                return [*successors, *self._store(storable, repeats=repeats - 1)]
+            parts = _visits(storable) if isinstance(error, Contended) else _halves(storable)
+            if len(parts) == 1:
+                return [*successors, *(self._failed(file.record, error) for file in storable)]
+            return [*successors, *(each for part in parts for each in self._store(part))]
         stored = [self._succeeded(file, outcome) for file, outcome in zip(storable, outcomes, strict=True)]
         return [*successors, *stored]
 
@@ -262,6 +278,19 @@ class Ingester:
         return failed(
             record, error, chance=self._clock.random(), patience=self._patience, now=self._clock.now()
         )
+
+
+def _halves(files: Sequence[_File]) -> Sequence[Sequence[_File]]:
+    half = len(files) // 2
+    return [files[:half], files[half:]] if half else [files]
+
+
+def _visits(files: Sequence[_File]) -> Sequence[Sequence[_File]]:
+    """Sort files by what others lock: a visit at a time."""
+    visits = defaultdict(list)
+    for file in files:
+        visits[file.header.visit].append(file)
+    return list(visits.values())
 
 
 def blamed(folder: Folder, path: Path, error: IngestdError) -> IngestdError:

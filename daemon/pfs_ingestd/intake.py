@@ -20,6 +20,10 @@ QUESTIONS = timedelta(seconds=10)
 """The shortest time between two questions for visits of others. A convergence's pfsConfig waits for a day and
 a half, and scans may come every second."""
 
+ORPHANS = timedelta(hours=1)
+"""The shortest time between two questions for the visits of pfsConfigs that nobody expects to be followed any
+more: most are of convergences, thousands in a year, but another host may have been away for days."""
+
 _log = structlog.get_logger()
 
 
@@ -134,7 +138,7 @@ class Intake:
         self._copying: dict[Path, tuple[FileRecord, ReadFile]] = {}
         self.claiming = True
         self.outage: Trouble | None = None
-        self.next_probe = self._next_question = self._next_rescue = clock.now()
+        self.next_probe = self._next_question = self._next_rescue = self._next_orphans = clock.now()
 
     def reachable(self) -> bool:
         """Say whether the repository may be used, after probing it if it was not and the time has come."""
@@ -215,13 +219,17 @@ class Intake:
         if self.outage or not watching or now < self._next_question:
             return
         self._next_question = now + QUESTIONS
-        visits = {record.visit for record in self._inbox.in_state({State.WAITING})}
+        states = {State.WAITING}
+        if now >= self._next_orphans:
+            self._next_orphans = now + ORPHANS
+            states.add(State.ORPHANED)
+        visits = {record.visit for record in self._inbox.in_state(states)}
         try:
             known = self._repository.designs(visits) if visits else {}
         except Outage as error:
             self._pause(error)
         else:
-            self._woken(known.keys(), {State.WAITING})
+            self._woken(known.keys(), states)
 
     def give_up_waiting(self) -> None:
         """Expect no more what a pfsConfig has waited for too long."""

@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from pfs_ingestd.errors import Code, Incomplete, IngestdError, Outage, Rejected, TryLater, Vanished
+from pfs_ingestd.errors import (
+    Code,
+    Contended,
+    Incomplete,
+    IngestdError,
+    Outage,
+    Rejected,
+    TryLater,
+    Vanished,
+)
 from pfs_ingestd.exposure import ConfigHeader, RawHeader
 from pfs_ingestd.records import FileRecord, Sighting, State
 
@@ -35,6 +44,10 @@ MAX_LOOK_INTERVAL = timedelta(minutes=1)
 
 AWAY_INTERVAL = timedelta(seconds=2)
 """How soon a file is looked at again that is away together with its folder."""
+
+CONTENDED_INTERVAL = timedelta(seconds=30)
+"""How soon a file is tried again whose visit another process holds locked. To find that out takes ten
+seconds, in which nothing else is stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,12 +184,8 @@ def failed(
     if isinstance(error, Outage):
         away = record.looked_at(again=now + AWAY_INTERVAL, error=None, now=now)
         return replace(away, attempts=record.attempts - 1)
-    if isinstance(error, TryLater) and record.attempts < patience.max_attempts:
-        until = now + _delay(record.attempts, chance, patience)
-        return record.postponed(until=until, error=error, now=now)
     if isinstance(error, TryLater):
-        message = f"gave up after {record.attempts} attempts: {error.message}"
-        return record.rejected(Rejected(Code.EXHAUSTED, message, hint="cure the cause, then retry it"), now)
+        return _tried(record, error, chance=chance, patience=patience, now=now)
     return record.rejected(error, now)
 
 
@@ -265,6 +274,19 @@ def _delay(attempts: int, chance: float, patience: Patience) -> timedelta:
 def _age(time_ns: int, now: datetime) -> timedelta:
     """Tell how long ago a file's time was; negative if it lies in the future."""
     return timedelta(seconds=now.timestamp() - time_ns / 1e9)
+
+
+def _tried(
+    record: FileRecord, error: TryLater, *, chance: float, patience: Patience, now: datetime
+) -> FileRecord:
+    if isinstance(error, Contended):
+        postponed = record.postponed(until=now + CONTENDED_INTERVAL, error=error, now=now)
+        return replace(postponed, attempts=record.attempts - 1)
+    if record.attempts < patience.max_attempts:
+        until = now + _delay(record.attempts, chance, patience)
+        return record.postponed(until=until, error=error, now=now)
+    message = f"gave up after {record.attempts} attempts: {error.message}"
+    return record.rejected(Rejected(Code.EXHAUSTED, message, hint="cure the cause, then retry it"), now)
 
 
 def _time(time_ns: int) -> str:

@@ -244,7 +244,8 @@ def test_strays_are_removed_where_they_are_copies_and_left_where_not(observed):
     dead = root / ".pfs-ingestd-dead"
     dead.mkdir()
     (dead / "copy.fits").write_bytes(b"half")
-    os.utime(dead, (1, 1))
+    for path in (dead / "copy.fits", dead):
+        os.utime(path, (1, 1))
     shutil.copytree(observatory.site.repository / "PFS", observatory.site.folder / "before", symlinks=True)
 
     found, mended = observatory.summary(), observatory.summary(repair=True)

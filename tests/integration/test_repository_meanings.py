@@ -11,7 +11,7 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.daf.butler.registry.interfaces import ReadOnlyDatabaseError
 
 from pfs_ingestd.adapters.repository.failures import classify
-from pfs_ingestd.errors import Code, Fatal, Outage, Rejected, TryLater
+from pfs_ingestd.errors import Code, Contended, Fatal, Outage, Rejected, TryLater
 
 exc = sqlalchemy.exc
 
@@ -48,14 +48,15 @@ def of_postgresql(kind, state):
         (of_sqlite(exc.IntegrityError, sqlite3.SQLITE_CONSTRAINT_CHECK), Rejected, Code.BAD_CARD),
         (of_postgresql(exc.OperationalError, None), Outage, Code.REPOSITORY_UNREACHABLE),
         (of_postgresql(exc.OperationalError, "57P01"), Outage, Code.REPOSITORY_UNREACHABLE),
-        (of_postgresql(exc.OperationalError, "40P01"), TryLater, Code.BUSY),
-        (of_postgresql(exc.OperationalError, "40001"), TryLater, Code.BUSY),
-        (of_postgresql(exc.OperationalError, "55P03"), TryLater, Code.BUSY),
+        (of_postgresql(exc.OperationalError, "40P01"), Contended, Code.RACE),
+        (of_postgresql(exc.OperationalError, "40001"), Contended, Code.RACE),
+        (of_postgresql(exc.OperationalError, "55P03"), Contended, Code.BUSY),
         (of_postgresql(exc.OperationalError, "53100"), Outage, Code.DISK_FULL),
         (of_postgresql(exc.InternalError, "25006"), Outage, Code.READ_ONLY),
+        (of_postgresql(exc.InternalError, "25P03"), Outage, Code.REPOSITORY_UNREACHABLE),
         (of_postgresql(exc.IntegrityError, "23505"), TryLater, Code.RACE),
         (of_postgresql(exc.DataError, "22001"), Rejected, Code.BAD_CARD),
-        (exc.DBAPIError("", {}, SimpleNamespace(sqlstate="40P01")), TryLater, Code.BUSY),
+        (exc.DBAPIError("", {}, SimpleNamespace(sqlstate="40P01")), Contended, Code.RACE),
         (of_postgresql(exc.InterfaceError, None), Outage, Code.REPOSITORY_UNREACHABLE),
         (exc.TimeoutError(), Outage, Code.REPOSITORY_UNREACHABLE),
         (ReadOnlyDatabaseError(""), Outage, Code.READ_ONLY),

@@ -1,6 +1,8 @@
 """Copies that are not whole yet: where they lie, and who removes them."""
 
 import fcntl
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -8,14 +10,20 @@ from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository import staging
 from pfs_ingestd.adapters.repository.copying import copy_file
-from pfs_ingestd.adapters.repository.staging import staging_at
+from pfs_ingestd.adapters.repository.staging import OLD_S, YOUNG_S, staging_at
 from pfs_ingestd.errors import TryLater
 from repository_files import an_exposure, ccd_file, count, raw_dataset
 
 CONTENTS = {"butler.yaml", "gen3.sqlite3"}
 
 
-def _folder(root, name=".pfs-ingestd-12345678"):
+@pytest.fixture(autouse=True)
+def host(monkeypatch):
+    """Run on a host of a known name, with a hyphen in it."""
+    monkeypatch.setattr("socket.gethostname", lambda: "sm-1")
+
+
+def _folder(root, name=".pfs-ingestd-sm-1-12345678"):
     folder = Path(root, name)
     folder.mkdir()
     (folder / "lock").touch()
@@ -26,18 +34,56 @@ def _folder(root, name=".pfs-ingestd-12345678"):
 def test_what_a_dead_process_was_copying_is_removed(root, opened):
     """Whoever opens the repository next removes the copies that nobody will finish."""
     _folder(root)
-    _folder(root, ".pfs-ingestd-87654321")
+    _folder(root, ".pfs-ingestd-sm-1-87654321")
     opened().close()
 
     assert {path.name for path in Path(root).iterdir()} == CONTENTS
 
 
-def test_a_copy_without_a_lock_is_removed(root, opened):
-    """A process may die before it comes to locking its folder."""
-    (_folder(root) / "lock").unlink()
+def _age(folder, seconds):
+    """Let nothing have changed in a folder for so long."""
+    then = time.time() - seconds
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (then, then))
+    return folder
+
+
+def test_a_folder_without_a_lock_is_given_time_to_get_one(root, opened):
+    """Its maker locks it next; one that has not done so for a while died before."""
+    dead, young = _folder(root), _folder(root, ".pfs-ingestd-sm-1-87654321")
+    for folder in (dead, young):
+        (folder / "lock").unlink()
+    _age(dead, YOUNG_S + 1)
     opened().close()
 
-    assert {path.name for path in Path(root).iterdir()} == CONTENTS
+    assert {path.name for path in Path(root).iterdir()} == {*CONTENTS, young.name}
+
+
+def test_what_another_host_is_copying_is_left_alone(root, opened):
+    """Not every file server passes on who holds a lock: only what has not changed for a day is abandoned."""
+    busy = _folder(root, ".pfs-ingestd-sm-12345678")
+    _age(busy, OLD_S + 60)
+    (busy / "1.fits").touch()
+    earlier = _folder(root, ".pfs-ingestd-12345678")
+    _age(_folder(root, ".pfs-ingestd-sm-2-12345678"), OLD_S + 60)
+    opened().close()
+
+    assert {path.name for path in Path(root).iterdir()} == {*CONTENTS, busy.name, earlier.name}
+
+
+def test_no_lock_is_seen_before_it_is_held(root, opened, monkeypatch):
+    """Whoever looks at a folder while it is being locked leaves it alone."""
+    rename, seen = Path.rename, []
+
+    def look_first(self, target):
+        opened().close()
+        seen.append(self.exists())
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", look_first)
+    with staging_at(ResourcePath(root, forceDirectory=True)) as staging:
+        staging.begin(Path("/a/b.fits"), link=False)
+    assert seen == [True]
 
 
 def test_what_a_live_process_is_copying_is_left_alone(root, opened):

@@ -7,7 +7,19 @@ import pytest
 from structlog.testing import capture_logs
 
 from fakes import BEGIN, ROOT, Content, config_header, config_path, raw_header, raw_path
-from pfs_ingestd.errors import Code, ExitCode, Fatal, Incomplete, Interrupted, Outage, Rejected, TryLater
+from pfs_ingestd.errors import (
+    Code,
+    Contended,
+    ExitCode,
+    Fatal,
+    Incomplete,
+    Interrupted,
+    Outage,
+    Rejected,
+    TryLater,
+)
+from pfs_ingestd.intake import ORPHANS
+from pfs_ingestd.policy import CONTENDED_INTERVAL
 from pfs_ingestd.ports import Blind, Hint, Stop
 from pfs_ingestd.records import State
 from rig import Crash, Impatient, Rig
@@ -152,6 +164,82 @@ def test_one_bad_file_of_many_costs_only_itself(rig):
     assert states.pop(guilty) is State.REJECTED
     assert set(states.values()) == {State.INGESTED}
     assert len(rig.repository.batches) == 1 + 2 * 6
+
+
+class Rival:
+    """Stands in a repository's way as often as told, and does something meanwhile."""
+
+    def __init__(self, rig, error, *, times, deed=lambda: None):
+        self.ingest, self.error, self.times, self.deed = rig.repository.ingest, error, times, deed
+        rig.repository.ingest = self
+
+    def __call__(self, exposures, datasets):
+        if self.times:
+            self.times -= 1
+            self.deed()
+            raise self.error
+        return self.ingest(exposures, datasets)
+
+
+def test_a_file_is_stored_at_once_though_another_host_registered_its_visit_first(rig):
+    """Its exposure is as the other host made it, and the file is charged with the one attempt."""
+    theirs = rig.headers.exposure(raw_header(arm="m"))
+    theirs = replace(theirs, exposure_time=theirs.exposure_time + 1)
+    Rival(
+        rig,
+        TryLater(Code.RACE, "exposure 1000 differs"),
+        times=1,
+        deed=lambda: rig.repository.exposures.update({1000: theirs}),
+    )
+    rig.folder.write(B1, RAW_B1)
+    rig.tick(Hint(B1, closed=True))
+    record = rig.record(B1)
+    assert (record.state, record.attempts) == (State.INGESTED, 1)
+    assert rig.repository.exposures == {1000: theirs}
+
+
+@pytest.mark.parametrize("error", [TryLater(Code.RACE, "unique"), Contended(Code.RACE, "deadlock")])
+def test_what_collides_with_others_is_stored_again_at_once(rig, error):
+    """Files of several visits together, three times, before anything else is made of it."""
+    rig.folder.write(B1, RAW_B1)
+    rig.folder.write(raw_path(1001), Content(answer=raw_header(1001)))
+    Rival(rig, error, times=3)
+    rig.tick(Hint(B1, closed=True), Hint(raw_path(1001), closed=True))
+    assert {(record.state, record.attempts) for record in rig.records()} == {(State.INGESTED, 1)}
+    assert len(rig.repository.batches) == 1
+
+
+def test_a_locked_visit_keeps_no_other_waiting_and_is_not_charged(rig):
+    """The visits of a batch are stored apart; the locked one is tried again for as long as it takes."""
+    rig.folder.write(B1, RAW_B1)
+    rig.folder.write(R1, RAW_R1)
+    other = raw_path(1001)
+    rig.folder.write(other, Content(answer=raw_header(1001)))
+    for path in (B1, R1):
+        rig.repository.refused[path] = Contended(Code.BUSY, "locked")
+    rig.tick(*(Hint(path, closed=True) for path in (B1, R1, other)))
+    assert rig.states() == {B1: State.READY, R1: State.READY, other: State.INGESTED}
+    assert sorted(map(sorted, rig.repository.batches)) == sorted(
+        map(sorted, [[B1, R1, other], [B1, R1], [other]])
+    )
+
+    rig.settle(until=timedelta(hours=1))
+    assert {(rig.record(path).state, rig.record(path).attempts) for path in (B1, R1)} == {(State.READY, 0)}
+    rig.repository.refused.clear()
+    rig.tick(after=CONTENDED_INTERVAL)
+    assert {(rig.record(path).state, rig.record(path).attempts) for path in (B1, R1)} == {(State.INGESTED, 1)}
+
+
+def test_an_orphan_is_woken_by_a_raw_that_another_host_brings(rig):
+    """Though nobody expects it any more, and no raw of its visit ever comes here."""
+    rig.folder.write(CONFIG, A_CONFIG)
+    rig.tick(Hint(CONFIG, closed=True))
+    rig.tick(after=rig.patience.orphan_after)
+    assert rig.record(CONFIG).state is State.ORPHANED
+    rig.repository.exposures[1000] = rig.headers.exposure(raw_header())
+    rig.tick(after=ORPHANS)
+    rig.tick()
+    assert rig.record(CONFIG).state is State.INGESTED
 
 
 def test_a_file_that_cannot_be_read_costs_only_itself(rig):

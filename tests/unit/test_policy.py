@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes import config_header, raw_header
-from pfs_ingestd.errors import Code, Incomplete, Outage, Rejected, TryLater, Vanished
-from pfs_ingestd.policy import Patience, batch, described, failed, judged, noticed, spent
+from pfs_ingestd.errors import Code, Contended, Incomplete, Outage, Rejected, TryLater, Vanished
+from pfs_ingestd.policy import CONTENDED_INTERVAL, Patience, batch, described, failed, judged, noticed, spent
 from pfs_ingestd.records import FileName, FileRecord, Kind, Sighting, State
 
 NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)
@@ -235,6 +235,14 @@ def test_the_delay_is_bounded():
     patience = replace(PATIENCE, max_attempts=10_000)
     new = failed(claimed, TryLater(Code.BUSY, "hiccup"), chance=0.0, patience=patience, now=NOW)
     assert new.not_before - NOW == PATIENCE.max_delay
+
+
+def test_a_lock_of_others_is_never_the_files_fault():
+    """However often it comes back, a file that another process keeps waiting is not charged for it."""
+    claimed = record(State.INGESTING, attempts=PATIENCE.max_attempts)
+    new = failed(claimed, Contended(Code.BUSY, "locked"), chance=0.0, patience=PATIENCE, now=NOW)
+    assert (new.state, new.attempts, new.code) == (State.READY, claimed.attempts - 1, Code.BUSY)
+    assert new.not_before == NOW + CONTENDED_INTERVAL
 
 
 def test_the_last_attempt_rejects():

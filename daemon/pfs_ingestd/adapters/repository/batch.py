@@ -11,6 +11,7 @@ from pfs_ingestd.adapters.repository.artifacts import holds, uri_of
 from pfs_ingestd.adapters.repository.copying import check_unchanged
 from pfs_ingestd.adapters.repository.items import Item
 from pfs_ingestd.adapters.repository.memory import Memory
+from pfs_ingestd.adapters.repository.rivals import Rivals
 from pfs_ingestd.adapters.repository.session import Session
 from pfs_ingestd.adapters.repository.visits import lock_exposures
 from pfs_ingestd.ports import Outcome, Stored
@@ -48,6 +49,7 @@ class Batch:
     items: Sequence[Item]
     replacing: bool = False
     _registered: dict[str, list[int]] = field(default_factory=dict, init=False)
+    _rivals: Rivals = field(default_factory=Rivals, init=False)
 
     def store(self) -> dict[int, Outcome]:
         """Store it.
@@ -59,8 +61,16 @@ class Batch:
         """
         if not self.new and not self.items:
             return {}
-        with self.session.butler.transaction():
-            outcomes = self._store_datasets(self._register_exposures())
+        try:
+            with self.session.butler.transaction():
+                try:
+                    outcomes = self._store_datasets(self._register_exposures())
+                except BaseException:
+                    self._rivals.keep()
+                    raise
+        except BaseException:
+            self._rivals.put_back()
+            raise
         # Only now is it known to be there.
         self.memory.add_exposures(self.new.values())
         for dimension, values in self._registered.items():
@@ -134,6 +144,10 @@ class Batch:
     def _transfer(self, items: Sequence[Item]) -> None:
         if not items:
             return
+        if not self.session.is_sqlite and self.transfer != "direct":
+            uris = self.session.butler.get_many_uris([item.ref for item in items], predict=True)
+            places = {uri.primaryURI: item for item in items if (uri := uris[item.ref])}
+            self._rivals.expect({place: item for place, item in places.items() if place is not None})
         layout = self.session.layout
         formatters = {
             layout.raw.name: layout.raw_formatter,

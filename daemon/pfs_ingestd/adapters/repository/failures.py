@@ -12,9 +12,9 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.daf.butler.registry.interfaces import ReadOnlyDatabaseError
 
 from pfs_ingestd.adapters.repository.objects import STORE_ERRORS
-from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, Rejected, TryLater
+from pfs_ingestd.errors import Code, Contended, Fatal, IngestdError, Outage, Rejected, TryLater
 
-__all__ = ["classify", "full", "of_os", "unsuitable"]
+__all__ = ["classify", "full", "is_rivalry", "locked", "of_os", "unsuitable"]
 
 Meaning: TypeAlias = Callable[[object], IngestdError]
 
@@ -96,6 +96,11 @@ def of_os(error: OSError) -> Outage | None:
     return _unreachable(error) if error.errno in _UNREACHABLE else None
 
 
+def is_rivalry(error: IngestdError) -> bool:
+    """Say whether what failed did so because of what another process was doing just then."""
+    return isinstance(error, Contended) or error.code is Code.RACE
+
+
 def unsuitable(reason: object, *, hint: str = "") -> Fatal:
     """Say that a repository cannot take raws and pfsConfigs, and why."""
     return Fatal(Code.REPOSITORY_UNSUITABLE, f"the repository cannot be used: {reason}", hint=hint)
@@ -107,6 +112,15 @@ def full(reason: object) -> Outage:
         Code.DISK_FULL,
         f"the repository has no room: {reason}",
         hint="make room; ingestion resumes by itself",
+    )
+
+
+def locked(reason: object) -> Outage:
+    """Say that another process keeps the registry to itself."""
+    return Outage(
+        Code.REPOSITORY_UNREACHABLE,
+        f"the registry stays locked: {reason}",
+        hint="find the process that holds the lock; ingestion resumes by itself when it lets go",
     )
 
 
@@ -144,14 +158,6 @@ def _lacking(reason: object) -> Fatal:
     )
 
 
-def _locked(reason: object) -> Outage:
-    return Outage(
-        Code.REPOSITORY_UNREACHABLE,
-        f"the registry stays locked: {reason}",
-        hint="find the process that holds the lock; ingestion resumes by itself when it lets go",
-    )
-
-
 def _damaged(reason: object) -> Fatal:
     return Fatal(
         Code.REPOSITORY_UNSUITABLE,
@@ -160,8 +166,16 @@ def _damaged(reason: object) -> Fatal:
     )
 
 
-def _busy(reason: object) -> TryLater:
-    return TryLater(Code.BUSY, f"another process was at the same rows: {reason}")
+def _busy(reason: object) -> Contended:
+    return Contended(
+        Code.BUSY,
+        f"another process keeps rows of the registry locked: {reason}",
+        hint="it is tried again by itself; pg_stat_activity and pg_locks show who holds the lock",
+    )
+
+
+def _collided(reason: object) -> Contended:
+    return Contended(Code.RACE, f"another process was at the same rows: {reason}")
 
 
 def _race(reason: object) -> TryLater:
@@ -225,8 +239,8 @@ _UNREACHABLE = frozenset(
 _BY_SQLITE: Mapping[int, Meaning] = {
     sqlite3.SQLITE_CONSTRAINT_CHECK: _bad_value,
     sqlite3.SQLITE_CONSTRAINT: _race,
-    sqlite3.SQLITE_BUSY: _locked,
-    sqlite3.SQLITE_LOCKED: _locked,
+    sqlite3.SQLITE_BUSY: locked,
+    sqlite3.SQLITE_LOCKED: locked,
     sqlite3.SQLITE_FULL: full,
     sqlite3.SQLITE_READONLY: _read_only,
     sqlite3.SQLITE_CORRUPT: _damaged,
@@ -237,8 +251,9 @@ _BY_SQLITE: Mapping[int, Meaning] = {
 _BY_SQLSTATE: Mapping[str, Meaning] = {
     "53100": full,
     "25006": _read_only,
+    "25P03": _unreachable,
     "55P03": _busy,
-    "40": _busy,
+    "40": _collided,
     "23": _race,
     "22": _bad_value,
 }

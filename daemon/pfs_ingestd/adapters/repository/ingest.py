@@ -9,7 +9,7 @@ from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository.artifacts import Compared, kept, release
 from pfs_ingestd.adapters.repository.batch import Batch, compare, stored_artifacts
-from pfs_ingestd.adapters.repository.failures import classify
+from pfs_ingestd.adapters.repository.failures import classify, locked
 from pfs_ingestd.adapters.repository.items import Item, check_name, described, items_of
 from pfs_ingestd.adapters.repository.known import artifacts_among
 from pfs_ingestd.adapters.repository.memory import Memory
@@ -22,6 +22,9 @@ from pfs_ingestd.ports import Dataset, Outcome, Stored
 from pfs_ingestd.records import FileRecord, Sighting
 
 __all__ = ["ButlerRepository", "open_repository"]
+
+HELD = 3
+"""So many locks in a row that others do not let go of are no matter of one visit any more."""
 
 
 def open_repository(
@@ -105,6 +108,7 @@ class ButlerRepository:
         self._session: Session | None = None
         self._memory = Memory()
         self._room_needed = 0
+        self._held = 0
 
     def open(self) -> None:
         """Open the repository now, not at the first call."""
@@ -119,7 +123,7 @@ class ButlerRepository:
 
     def designs(self, visits: Collection[int]) -> Mapping[int, int]:
         """Look up the exposure records of some visits; see `~pfs_ingestd.ports.Repository.designs`."""
-        with self._at_work() as session:
+        with self._answering(), self._at_work() as session:
             records = self._memory.exposures(session, visits)
         return {visit: record.pfs_design_id for visit, record in records.items()}
 
@@ -162,7 +166,7 @@ class ButlerRepository:
         """Find the dataset that a file was moved into; see `~pfs_ingestd.ports.Repository.moved`."""
         if self._transfer != "move":
             return None
-        with self._at_work() as session:
+        with self._answering(), self._at_work() as session:
             there = self._memory.exposures(session, {record.visit})
             items = items_of(session, [described(record, self._instrument)], there)
             artifacts = stored_artifacts(session, items)
@@ -213,14 +217,11 @@ class ButlerRepository:
 
     def probe(self) -> None:
         """Ask whether the repository can be written to; see `~pfs_ingestd.ports.Repository.probe`."""
-        try:
-            with self._at_work() as session:
-                session.check_mounted()
-                session.check_room(self._room_needed)
-                session.check_registry()
-                self._room_needed = 0
-        except TryLater as error:
-            raise Outage(Code.REPOSITORY_UNREACHABLE, error.message, hint=error.hint) from error
+        with self._answering(), self._at_work() as session:
+            session.check_mounted()
+            session.check_room(self._room_needed)
+            session.check_registry()
+        self._room_needed = self._held = 0
 
     def explain(self, error: Exception, path: Path) -> IngestdError:
         """Tell what it means that a file could not be copied to the datastore.
@@ -228,6 +229,14 @@ class ButlerRepository:
         After a full disk, `probe` also asks for the room that the file needs.
         """
         return self._explain(error, [path]) if isinstance(error, OSError) else classify(error)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Take a question that fails for an outage: no file is asked of."""
+        try:
+            yield
+        except TryLater as error:
+            raise Outage(Code.REPOSITORY_UNREACHABLE, error.message, hint=error.hint) from error
 
     @contextmanager
     def _at_work(self, paths: Sequence[Path] = ()) -> Iterator[Session]:
@@ -249,10 +258,17 @@ class ButlerRepository:
             raise meaning from error
         except Exception as error:
             self._forget()
-            raise classify(error) from error
+            raise self._weighed(classify(error)) from error
         except BaseException:
             self._forget()
             raise
+
+    def _weighed(self, meaning: IngestdError) -> IngestdError:
+        """Tell a lock on one visit, which others need not wait for, from one on all."""
+        if meaning.code is not Code.BUSY:
+            return meaning
+        self._held += 1
+        return meaning if self._held < HELD else locked(meaning.message)
 
     def _forget(self) -> None:
         self.close()
@@ -312,7 +328,9 @@ class ButlerRepository:
             to_copy = {
                 item.index: Outcome(Stored.TO_BE_COPIED, str(item.ref.id), where) for item in files.to_copy
             }
-            return batch.store() | to_copy
+            outcomes = batch.store()
+        self._held = 0
+        return outcomes | to_copy
 
     def _release(
         self, items: Sequence[Item], outcomes: Mapping[int, Outcome], copies: Mapping[int, Compared]

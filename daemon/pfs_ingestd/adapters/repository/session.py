@@ -14,10 +14,10 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]  # CollectionType is
 )
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository import sqlite_hints, statements
+from pfs_ingestd.adapters.repository import postgres_hints, sqlite_hints, statements
 from pfs_ingestd.adapters.repository.artifacts import Durability
 from pfs_ingestd.adapters.repository.data_ids import DataIds
-from pfs_ingestd.adapters.repository.failures import classify, full, of_os, unsuitable
+from pfs_ingestd.adapters.repository.failures import classify, full, is_rivalry, of_os, unsuitable
 from pfs_ingestd.adapters.repository.layout import discover
 from pfs_ingestd.adapters.repository.objects import STORE_TROUBLE, be_brief, try_store
 from pfs_ingestd.adapters.repository.staging import sweep
@@ -85,14 +85,18 @@ class Session:
         writeable: bool = True,
         trial: bool = False,
     ) -> None:
+        postgres_hints.install()
         sqlite_hints.install()
         statements.install()
         config = ButlerConfig(configuration_of(root))
         self.instrument = instrument
-        self._database = _sqlite_file(config)
+        registry = _registry_url(config)
+        self._database = (registry.database or "") if registry.drivername.startswith("sqlite") else None
         self.is_sqlite = self._database is not None
         if self._database is not None:
             sqlite_hints.limit_waiting(self._database, LONGEST_WAIT_MS)
+        else:
+            postgres_hints.limit_waiting(registry, LONGEST_WAIT_MS)
         self.butler = Butler.from_config(config, writeable=writeable)
         try:
             self.datastore = _datastore_root(self.butler)
@@ -243,19 +247,18 @@ def open_session(
         meaning = classify(error)
         if isinstance(meaning, Outage | Fatal):
             raise meaning from error
+        if is_rivalry(meaning):
+            # Another process opens it for the first time, too, or is changing what it consists of.
+            raise Outage(Code.REPOSITORY_UNREACHABLE, meaning.message, hint=meaning.hint) from error
         raise Fatal(
             Code.REPOSITORY_UNSUITABLE,
             f"the repository {root} cannot be opened: {type(error).__name__}: {error}",
         ) from error
 
 
-def _sqlite_file(config: ButlerConfig) -> str | None:
-    """Find the file of a registry that is in SQLite; `None` if it is elsewhere."""
-    db = str(config["registry", "db"])
-    if not db.startswith("sqlite"):
-        return None
+def _registry_url(config: ButlerConfig) -> sqlalchemy.URL:
     root = str(config.configDir.ospath) if config.configDir else ""
-    return sqlalchemy.make_url(db.replace("<butlerRoot>", root)).database or ""
+    return sqlalchemy.make_url(str(config["registry", "db"]).replace("<butlerRoot>", root))
 
 
 def _datastore_root(butler: Butler) -> ResourcePath:

@@ -2,8 +2,11 @@
 
 import fcntl
 import os
+import re
 import shutil
+import socket
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,6 +34,11 @@ from pfs_ingestd.records import Sighting
 __all__ = ["Staged", "Staging", "abandoned", "staging_at", "sweep"]
 
 LOCK = "lock"
+UNLOCKED = "unlocked"
+
+YOUNG_S, OLD_S = 60, 86_400
+"""For how long, in seconds, a folder without a lock may still be about to get one; and for how long nothing
+may have changed in one of another host before it is abandoned: not every file server passes locks on."""
 
 ABANDONED = timedelta(days=1)
 """How long an object has to lie in a store before it is nobody's: what is not taken after seconds belongs to
@@ -113,7 +121,7 @@ def staging_at(root: ResourcePath) -> Staging:
 class _Folder(Staging):
     """A folder on the file system of a datastore, which is there while it is needed.
 
-    It is locked for as long as its maker lives, on whatever host, so that `sweep` can tell.
+    It is locked for as long as its maker lives, and named after his host, so that `sweep` can tell.
 
     Parameters
     ----------
@@ -136,11 +144,14 @@ class _Folder(Staging):
 
     def _name(self, source: Path) -> Path:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix=OURS, dir=self._root))
-            self._lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._folder = Path(tempfile.mkdtemp(prefix=_prefix(), dir=self._root))
+            unlocked = self._folder / UNLOCKED
+            self._lock = os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             # Where nothing can be locked nothing is swept, either.
             with suppress(OSError):
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Nobody sees it under this name before it is locked.
+            unlocked.rename(self._folder / LOCK)
         # Butler tells what a file is by how its name ends.
         return self._folder / f"{next(self._numbers)}{uri_of(source).getExtension()}"
 
@@ -254,9 +265,6 @@ class _InStore:
 def sweep(root: ResourcePath) -> None:
     """Remove what those have left who died while they copied.
 
-    A folder whose maker has not come to locking it yet may be taken for one of those. He fails then, with
-    nothing stored, and tries again.
-
     Parameters
     ----------
     root : `~lsst.resources.ResourcePath`
@@ -284,11 +292,34 @@ def abandoned(root: ResourcePath) -> list[Path]:
     return [folder for folder in sorted(Path(root.ospath).glob(f"{OURS}*")) if _is_abandoned(folder)]
 
 
+def _prefix() -> str:
+    """Begin the name of a folder of this host; what follows the last hyphen is chance."""
+    return f"{OURS}{re.sub(r'[^A-Za-z0-9.-]', '_', socket.gethostname())}-"
+
+
 def _is_abandoned(folder: Path) -> bool:
+    ours = f"{folder.name.rpartition('-')[0]}-" == _prefix()
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
+        if not ours and _age(folder) < OLD_S:
+            return False
+        return _is_unlocked(folder / LOCK)
+    except FileNotFoundError:
+        # Its maker has not come to locking it, or is removing it, or died at that.
+        return _age(folder) > YOUNG_S
     except OSError:
         return False
+
+
+def _age(folder: Path) -> float:
+    """Tell how many seconds ago anything changed in a folder; none if it is gone."""
+    try:
+        return time.time() - max(path.lstat().st_mtime for path in (folder, *folder.iterdir()))
+    except FileNotFoundError:
+        return 0.0
+
+
+def _is_unlocked(lock: Path) -> bool:
+    descriptor = os.open(lock, os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
