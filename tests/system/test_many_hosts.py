@@ -1,0 +1,123 @@
+"""Several daemons, each with its own configuration, inbox and folders, at one repository."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pfs_ingestd.adapters.repository import create_repository
+from pfs_ingestd.records import PENDING, State
+from system.service import Site, content_of, stored, wait_for, wanted, write
+
+CAMERAS = ("b1", "r1", "n1", "b2", "r2", "b3")
+VISITS = 4
+
+
+class Hosts:
+    """Several hosts, and the repository that they share."""
+
+    def __init__(self, folder, root, number):
+        self.root = root
+        self.sites = []
+        for host in range(number):
+            place = folder / f"host-{host}"
+            place.mkdir()
+            # Each has the repository's configuration in a folder of its own; what it names is everybody's.
+            template = place / "template"
+            template.mkdir()
+            text = (root / "butler.yaml").read_text().replace("<butlerRoot>", str(root))
+            (template / "butler.yaml").write_text(text)
+            site = Site(place, template)
+            site.configure(ingest={"batch_files": 4})
+            self.sites.append(site)
+        self.services = [site.start() for site in self.sites]
+
+    def give(self, host, source, path, *, content=None):
+        """Let a file arrive at a host, whole."""
+        target = self.sites[host].data / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.part")
+        part.write_bytes((source / path).read_bytes() if content is None else content)
+        part.rename(target)
+
+    def settled(self, files):
+        """Say whether every host is through with its files."""
+        for site, wanted_files in zip(self.sites, files, strict=True):
+            counts = site.counts()
+            if sum(counts.values()) < wanted_files or any(counts[state] for state in PENDING):
+                return False
+        return True
+
+    def rejected(self):
+        """Tell what was rejected, by host: path and code."""
+        return {
+            (host, record["path"].rpartition("/")[2], record["code"])
+            for host, service in enumerate(self.services)
+            for record in service.events
+            if record["event"] == "file.rejected"
+        }
+
+    def close(self):
+        for site in self.sites:
+            site.close()
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def hosts(request, tmp_path, template):
+    """Have three hosts at a registry in PostgreSQL, or two at one in SQLite."""
+    root = tmp_path / "repo"
+    if request.param == "postgresql":
+        create_repository(str(root), registry=request.getfixturevalue("postgres").new_registry())
+    else:
+        shutil.copytree(template, root)
+    hosts = Hosts(tmp_path, root, 3 if request.param == "postgresql" else 2)
+    yield hosts
+    hosts.close()
+
+
+def test_visits_that_arrive_in_parts_at_several_hosts(hosts, tmp_path):
+    """Every file is stored once, whoever is killed; of two with one data ID the later one is a conflict."""
+    night = write(tmp_path / "night", visits=VISITS, cameras=CAMERAS)
+    source, number = night.directory, len(hosts.sites)
+    given = [0] * number
+
+    def give(host, path, content=None):
+        hosts.give(host, source, path, content=content)
+        given[host] += 1
+
+    # As long as the other, and different in one byte of padding.
+    odd = night.visits[1].raw("b2")
+    content = bytearray((source / odd).read_bytes())
+    content[-1] ^= 1
+    victim = hosts.services[1]
+    for visit in night.visits:
+        give(number - 1, visit.config)
+        for camera in visit.cameras:
+            give((int(camera[1]) - 1) % number, visit.raw(camera))
+            if visit.raw(camera) == odd:
+                give(0, odd, bytes(content))
+            elif camera == "r1":
+                # The same bytes at two hosts.
+                give(1, visit.raw(camera))
+        if visit is night.visits[0]:
+            victim.wait_for(lambda: victim.happened("file.ingested"), "the first file of the victim")
+            victim.kill()
+    hosts.services[1] = hosts.sites[1].start()
+
+    wait_for(lambda: hosts.settled(given), "every host to be through", seconds=90)
+    assert [service.stop() for service in hosts.services] == [0] * number
+    found, good = stored(hosts.root), wanted(night)
+    won = next(each for each in found if each[:3] == ("raw", night.visits[1].visit, "b2"))
+    theirs = content_of(source / odd, "raw", night.visits[1].visit, "b2")
+    loser = 0 if won == theirs else 1
+    assert found == sorted(won if each == theirs else each for each in good)
+    assert hosts.rejected() == {(loser, Path(odd).name, "conflict")}
+    counts = [site.counts() for site in hosts.sites]
+    assert [each[State.REJECTED] for each in counts] == [int(host == loser) for host in range(number)]
+    # The pfsConfig of the convergence has no raws.
+    assert [each[State.WAITING] for each in counts] == [0] * (number - 1) + [1]
+    assert [sum(each.values()) - each[State.INGESTED] for each in counts] == [
+        each[State.REJECTED] + each[State.WAITING] for each in counts
+    ]
+    assert [sum(each.values()) for each in counts] == given
+    assert not list(hosts.root.glob(".pfs-ingestd-*"))
