@@ -352,8 +352,8 @@ class Scanner:
         for path, sighting in seen.items():
             old = records.get(path)
             new = self._noticed(old, sighting, closed=path in closed)
-            if new and new.state is State.SEEN and path in stored:
-                new = new.found(stored[path], self._clock.now())
+            if new and new.state is State.SEEN and (dataset_id := stored.get(path)):
+                new = new.found(dataset_id, self._clock.now())
             if old and new:
                 changes.append((old, new))
             elif new:

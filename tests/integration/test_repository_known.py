@@ -10,6 +10,9 @@ import pytest
 from fuzz import sight
 from observatory import TYPES, an_observatory
 from pfs_ingestd.adapters.repository import TRANSFERS
+from pfs_ingestd.adapters.repository.recorded import paths_of
+from pfs_ingestd.adapters.repository.session import open_session
+from pfs_ingestd.adapters.repository.visits import datasets_of
 from repository_files import (
     a_repository,
     an_exposure,
@@ -24,10 +27,24 @@ VISITS = count(1000)
 
 
 @pytest.fixture(scope="module")
-def repository_of(tmp_path_factory):
-    """Open the repository that these tests share with some transfer; each test has its own visits."""
-    with opener_of(a_repository(tmp_path_factory.mktemp("known") / "repo")) as opened:
+def root(tmp_path_factory):
+    """Have a repository that these tests share; each has its own visits."""
+    return a_repository(tmp_path_factory.mktemp("known") / "repo")
+
+
+@pytest.fixture(scope="module")
+def repository_of(root):
+    """Open it with some transfer."""
+    with opener_of(root) as opened:
         yield cache(opened)
+
+
+@pytest.fixture(scope="module")
+def session(root):
+    """Have it open for more than a repository does."""
+    session = open_session(str(root), runs={}, instrument="PFS")
+    yield session
+    session.close()
 
 
 @pytest.fixture
@@ -133,6 +150,39 @@ def test_the_datastore_says_where_an_artifact_is(repository_of, visit, raw):
     other = ccd_file(raw.with_name(name_of(visit, "11")), visit, "b")
     artifact.with_name(artifact.name.replace("_r1_", "_b1_")).hardlink_to(other)
     assert answer(repository, raw, other) == {}
+
+
+def raws_of(session, *visits):
+    refs = datasets_of(session, session.layout.raw, ["PFS/raw/all"], visits)
+    return {ref.id: ref for ref in refs}
+
+
+@pytest.mark.parametrize("folder", ["plain", "odd 100%25 #1?"])
+def test_artifacts_are_where_butler_says(session, repository_of, incoming, visit, folder, monkeypatch):
+    """What the datastore has recorded is read as Butler reads it, and Butler is asked only where in doubt."""
+    (incoming / folder).mkdir(parents=True)
+    visits = visit, next(VISITS)
+    within, without = [ccd_file(incoming / folder / name_of(each), each) for each in visits]
+    store(repository_of("hardlink"), visits[0], within)
+    store(repository_of("direct"), visits[1], without)
+    refs, asked = raws_of(session, *visits), []
+    ask = session.butler.get_many_uris
+    monkeypatch.setattr(
+        session.butler, "get_many_uris", lambda refs, **how: asked.extend(refs) or ask(refs, **how)
+    )
+    paths = paths_of(session, refs)
+    assert paths == {ref.id: each.primaryURI.ospath for ref, each in ask(refs.values()).items()}
+    assert [paths[ref.id] for ref in asked] == [str(without)]
+    assert len(paths) == 2
+
+
+def test_what_the_datastore_has_forgotten_is_nowhere(session, repository_of, visit, raw):
+    """A dataset that was unstored has no path, and its file is to be read."""
+    repository = repository_of("hardlink")
+    store(repository, visit, raw)
+    refs = raws_of(session, visit)
+    session.butler.pruneDatasets(refs.values(), disassociate=False, unstore=True)
+    assert (len(refs), paths_of(session, refs), answer(repository, raw)) == (1, {}, {})
 
 
 def test_visits_may_lie_far_apart(repository_of, incoming):

@@ -32,7 +32,7 @@ class LogFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = os.fspath(path)
         self._file = _CLOSED
         self._take(self._opened())
         self._complained = False
@@ -62,7 +62,7 @@ class LogFile:
         """Open the file that has the name now, if it is another than ours."""
         try:
             # As long as ours is open, no other has its number.
-            if _identity(self._path.stat()) == self._ours:
+            if _identity(os.stat(self._path)) == self._ours:  # noqa: PTH116 (Path's takes twice as long)
                 return
         except FileNotFoundError:
             pass  # it was renamed, and there is no other yet

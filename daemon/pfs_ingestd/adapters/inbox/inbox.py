@@ -15,7 +15,6 @@ from sqlalchemy import (
     Executable,
     bindparam,
     func,
-    insert,
     or_,
     select,
     text,
@@ -47,6 +46,7 @@ from pfs_ingestd.adapters.inbox.steps import (
     completed,
     count,
     folder_ids,
+    insert_files,
     locked,
 )
 from pfs_ingestd.errors import Code, StaleRecord
@@ -63,7 +63,6 @@ LEARNING = (1000, 4)
 """After how many new files statistics are first made, and how many times as many until the next."""
 
 RECORDS = select(*COLUMNS).select_from(FILE).join(FOLDER)
-_INSERT = insert(FILE)
 _UPDATE = (
     update(FILE)
     .where(FILE.c.id == bindparam("row_id"))
@@ -190,8 +189,7 @@ class SqlInbox:
                 {"folder_id": folders[parent], **values(each)}
                 for parent, each in zip(parents, records, strict=True)
             ]
-            for chunk in chunks(rows):
-                connection.execute(_INSERT, chunk)
+            insert_files(connection, rows)
             count(connection, Counter(each.state for each in records))
             if entries := {each.path: entry for each in records if (entry := entry_of(None, each))}:
                 ids_of_files = {path: row_id for path, (row_id, *_) in locked(connection, entries).items()}

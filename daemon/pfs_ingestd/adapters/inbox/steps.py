@@ -1,23 +1,40 @@
 """Steps of a transaction, in statements of bounded size."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
+from sqlalchemy.dialects import sqlite
 
 from pfs_ingestd.adapters.inbox.rows import file_name, microseconds
 from pfs_ingestd.adapters.inbox.schema import FILE, FOLDER, TALLY, VISIT
 from pfs_ingestd.records import State, path_text
 
-__all__ = ["CHUNK", "among", "by_folder", "chunks", "completed", "count", "folder_ids", "locked"]
+__all__ = [
+    "CHUNK",
+    "among",
+    "by_folder",
+    "chunks",
+    "completed",
+    "count",
+    "folder_ids",
+    "insert_files",
+    "locked",
+]
 
 CHUNK = 1000
 """How many values or rows go through one statement."""
 
 _T = TypeVar("_T")
+
+_INSERT = insert(FILE)
+_COLUMNS = tuple(column.name for column in FILE.c if column.name != "id")
+_SQLITE_INSERT = str(_INSERT.compile(dialect=sqlite.dialect(), column_keys=_COLUMNS))
+_in_order = itemgetter(*_COLUMNS)
 
 _COUNT = update(TALLY).where(TALLY.c.state == bindparam("of")).values(files=TALLY.c.files + bindparam("more"))
 
@@ -33,6 +50,17 @@ def locked(connection: Connection, paths: Iterable[Path]) -> dict[Path, tuple[in
             for name, *rest in connection.execute(statement):
                 stored[parent / file_name(name)] = tuple(rest)
     return stored
+
+
+def insert_files(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
+    """Insert rows of files, each with all columns but the id."""
+    for chunk in chunks(rows):
+        if connection.dialect.name == "sqlite":
+            # SQLAlchemy prepares each value of each row, which takes longer than SQLite does to store it, and
+            # none needs it.
+            connection.exec_driver_sql(_SQLITE_INSERT, list(map(_in_order, chunk)))
+        else:
+            connection.execute(_INSERT, chunk)
 
 
 def folder_ids(connection: Connection, paths: Sequence[str]) -> dict[str, int]:

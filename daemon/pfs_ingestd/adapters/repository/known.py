@@ -1,13 +1,15 @@
 """Which of many files are artifacts already, found out in bulk and without opening one."""
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
 
-from lsst.resources import ResourcePath
+from lsst.daf.butler import DatasetRef, DatasetType
 
+from pfs_ingestd.adapters.repository.recorded import paths_of
 from pfs_ingestd.adapters.repository.session import Session
 from pfs_ingestd.adapters.repository.visits import datasets_of
 from pfs_ingestd.pfs.instrument import detector_number
@@ -42,29 +44,28 @@ def artifacts_among(session: Session, sightings: Sequence[Sighting]) -> dict[Pat
         (Kind.RAW, layout.raw, layout.raw_run),
         (Kind.PFS_CONFIG, layout.config, layout.config_run),
     ):
-        camera = sorted(dataset_type.dimensions.required - {"instrument", layout.observation.name})
-        files = _by_data_id([each for each in sightings if each.name.kind is kind], camera)
-        found: dict[UUID, Sequence[Sighting]] = {}
-        refs = []
+        files = _by_data_id(session, dataset_type, [each for each in sightings if each.name.kind is kind])
         visits = {each[0].name.visit for each in files.values()}
+        refs: dict[UUID, DatasetRef] = {}
+        found: dict[UUID, Sequence[Sighting]] = {}
         for ref in datasets_of(session, dataset_type, [run], visits):
-            key = tuple(ref.dataId[name] for name in (layout.observation.name, *camera))
-            if key in files:
-                found[ref.id] = files[key]
-                refs.append(ref)
-        for ref, uris in session.butler.get_many_uris(refs, allow_missing=True).items():
-            if uris.primaryURI is not None:
-                same = _same_file(uris.primaryURI, found[ref.id])
-                artifacts |= dict.fromkeys(same, str(ref.id))
+            if same := files.get(ref.dataId.required_values):
+                dataset_id = ref.id  # made anew each time
+                refs[dataset_id], found[dataset_id] = ref, same
+        for dataset_id, path in paths_of(session, refs).items():
+            artifacts |= dict.fromkeys(_same_file(path, found[dataset_id]), str(dataset_id))
     return artifacts
 
 
-def _by_data_id(sightings: Sequence[Sighting], camera: Sequence[str]) -> _Files:
-    """Sort files by visit and values of dimensions; there may be several of one data ID."""
+def _by_data_id(session: Session, dataset_type: DatasetType, sightings: Sequence[Sighting]) -> _Files:
+    """Sort files by the required values of their data IDs; there may be several of one."""
+    names = list(dataset_type.dimensions.required)
+    observation = session.layout.observation.name
     files = defaultdict(list)
     for sighting in sightings:
-        values = _camera(sighting.name)
-        files[sighting.name.visit, *(values.get(name) for name in camera)].append(sighting)
+        name = sighting.name
+        values = {"instrument": session.instrument, observation: name.visit, **_camera(name)}
+        files[tuple(map(values.get, names))].append(sighting)
     return files
 
 
@@ -78,12 +79,10 @@ def _camera(name: FileName) -> Mapping[str, object]:
     }
 
 
-def _same_file(artifact: ResourcePath, sightings: Sequence[Sighting]) -> list[Path]:
+def _same_file(artifact: str, sightings: Sequence[Sighting]) -> list[Path]:
     """Pick the files that are an artifact. What cannot be found out here is found out the usual way."""
-    if not artifact.isLocal:
-        return []
     try:
-        stored = Path(artifact.ospath).stat()
+        stored = os.stat(artifact)  # noqa: PTH116 (no need for an object for each of half a million)
     except OSError:
         return []
     # An inode number is used once on each disk. No two disks have files of one number that came to be what
