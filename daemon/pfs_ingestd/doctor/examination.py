@@ -146,7 +146,7 @@ def _made(check: Check, patient: Patient) -> Iterator[Finding]:
 
     failure: Finding | None = None
     try:
-        ask(look, seconds=check.seconds, what=f"what {check.name} looks at", code=Code.UNREADABLE)
+        ask(look, seconds=check.seconds, what=f"the check of {check.name}", code=Code.UNREADABLE)
     except IngestdError as trouble:
         failure = judgement.of_error(trouble)
     except Exception as trouble:  # noqa: BLE001 (a check that fails is a finding, whatever made it fail)
