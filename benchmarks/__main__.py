@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.figures import Figure, show
 
-ALL = ("ingest", "scan", "latency", "growth", "memory", "copy", "scale")
+ALL = ("ingest", "scan", "audit", "latency", "growth", "memory", "copy", "scale")
 """In this order: `latency` polls the archive that `scan` leaves behind."""
 
 
