@@ -14,7 +14,7 @@ from pfs_ingestd.adapters.inbox.claim import claim
 from pfs_ingestd.adapters.inbox.damage import APPLICATION_ID, damaged, is_foreign
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, StaleRecord, TryLater
 
-__all__ = ["open_engine", "transaction"]
+__all__ = ["file_of", "open_engine", "transaction"]
 
 LOCK_SECONDS = 5
 """How long to wait for another writer, such as a `retry` on the command line."""
@@ -68,6 +68,12 @@ _POSTGRESQL = {
 }
 
 
+def file_of(url: str) -> Path:
+    """Get the path from an SQLite URL as it stands there."""
+    # SQLAlchemy takes percent signs for an encoding from 2.1 on, and not before.
+    return Path(url.partition(":///")[2].partition("?")[0])
+
+
 def open_engine(url: str, *, read_only: bool, owner: str | None = None) -> Engine:
     """Make ready to connect to the database at a URL.
 
@@ -89,7 +95,7 @@ def open_engine(url: str, *, read_only: bool, owner: str | None = None) -> Engin
         parsed = make_url(url)
         match parsed.get_backend_name():
             case "sqlite" if parsed.database and parsed.database != ":memory:":
-                return _sqlite(parsed, Path(parsed.database), read_only=read_only)
+                return _sqlite(parsed, file_of(url), read_only=read_only)
             case "postgresql":
                 return _postgresql(parsed, read_only=read_only, owner=owner)
     except (ArgumentError, ValueError) as error:

@@ -6,9 +6,9 @@ from datetime import datetime
 from pathlib import Path
 
 import structlog
-from sqlalchemy import make_url
 
 from pfs_ingestd.adapters.inbox.damage import DamagedInbox, set_aside
+from pfs_ingestd.adapters.inbox.engine import file_of
 from pfs_ingestd.adapters.inbox.inbox import SqlInbox, open_inbox
 from pfs_ingestd.errors import Code, Outage
 from pfs_ingestd.ports import Clock
@@ -60,7 +60,7 @@ def keep_inbox(url: str, *, owner: str, clock: Clock) -> Iterator[SqlInbox]:
 
 
 def _replace(url: str, error: DamagedInbox, now: datetime) -> Path:
-    database = Path(make_url(url).database or "")
+    database = file_of(url)
     aside = set_aside(database, now)
     _log.error("inbox.set_aside", inbox=str(database), kept_as=str(aside), error=error.message)
     return aside
