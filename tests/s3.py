@@ -54,6 +54,7 @@ class S3Server:
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": HOST,
+            "no_proxy": HOST,
         }
 
     def new_bucket(self) -> str:

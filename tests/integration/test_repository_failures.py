@@ -7,9 +7,19 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from boto3.exceptions import S3UploadFailedError
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+)
 from lsst.daf.butler import Butler
+from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository import create_repository, open_repository
+from pfs_ingestd.adapters.repository import create_repository, objects, open_repository
+from pfs_ingestd.adapters.repository.failures import classify
+from pfs_ingestd.adapters.repository.objects import be_brief
 from pfs_ingestd.errors import Code, Fatal, Outage, Rejected, TryLater
 from pfs_ingestd.ports import Stored
 from repository_files import (
@@ -236,3 +246,65 @@ def test_a_connection_is_renewed_now_and_then(root, incoming, opened, monkeypatc
         ]
 
     assert count(root) == ((5, 5, 5), 5)
+
+
+def answer(status, code):
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject")
+
+
+def wrapped(error, cause):
+    """Raise an error while another one is handled, as libraries do."""
+    try:
+        try:
+            raise cause
+        except type(cause):
+            raise error  # noqa: B904 (as boto3 does it)
+    except type(error) as raised:
+        return raised
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        (EndpointConnectionError(endpoint_url="http://s3"), Outage, Code.REPOSITORY_UNREACHABLE),
+        (NoCredentialsError(), Outage, Code.REPOSITORY_UNREACHABLE),
+        (answer(503, "SlowDown"), Outage, Code.REPOSITORY_UNREACHABLE),
+        (answer(429, "TooManyRequests"), Outage, Code.REPOSITORY_UNREACHABLE),
+        (answer(403, "AccessDenied"), Outage, Code.REPOSITORY_UNREACHABLE),
+        (answer(404, "NoSuchBucket"), Outage, Code.REPOSITORY_UNREACHABLE),
+        (answer(403, "QuotaExceeded"), Outage, Code.DISK_FULL),
+        (answer(507, ""), Outage, Code.DISK_FULL),
+        (answer(404, "NoSuchKey"), TryLater, Code.STORE_FAILED),
+        (answer(400, "EntityTooLarge"), TryLater, Code.STORE_FAILED),
+        (
+            wrapped(S3UploadFailedError("no"), answer(500, "InternalError")),
+            Outage,
+            Code.REPOSITORY_UNREACHABLE,
+        ),
+        (wrapped(PermissionError("no"), answer(403, "")), Outage, Code.REPOSITORY_UNREACHABLE),
+        (wrapped(FileNotFoundError("no"), answer(404, "NoSuchKey")), TryLater, Code.STORE_FAILED),
+    ],
+    ids=repr,
+)
+def test_what_a_store_throws_is_sorted_by_type_and_status(error, kind, code):
+    """An outage of the store is told from a request that it refuses, whatever others made of it."""
+    meaning = classify(error)
+    assert (type(meaning), meaning.code) == (kind, code)
+
+
+def test_a_host_that_does_not_answer_is_given_up_within_seconds(monkeypatch, at_s3):
+    """A store that has been silent is knocked at, once, and what that says ends the request."""
+    knocks = []
+
+    def no_answer(address, timeout):
+        knocks.append((address, timeout))
+        raise TimeoutError("timed out")
+
+    root = ResourcePath("s3://bucket/", forceDirectory=True)
+    monkeypatch.setattr(objects, "SILENT_S", 0)
+    be_brief(root)
+    monkeypatch.setattr("socket.create_connection", no_answer)
+    with pytest.raises(ConnectTimeoutError):
+        root.join("key").exists()
+    port = int(at_s3.url.rpartition(":")[2])
+    assert knocks == [(("127.0.0.1", port), 3.0)]

@@ -1,20 +1,31 @@
 """What there is to know of S3 that lsst.resources has no word for; nothing here needs boto3 to be there."""
 
 import hashlib
-import os
+import math
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
+from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
 
 from lsst.resources import ResourcePath
 
 try:
     from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        ConnectTimeoutError,
+        EndpointConnectionError,
+        ReadTimeoutError,
+    )
 except ImportError:
     STORE_ERRORS: tuple[type[Exception], ...] = ()
 else:
@@ -41,6 +52,9 @@ OURS = ".pfs-ingestd-"
 ATTEMPTS = 3
 """How often a request is made before its failure counts. With the pauses in between that takes up to 4 s;
 lsst.resources would go on for half a minute: the loop does nothing meanwhile, and a transaction may wait."""
+
+SILENT_S, KNOCK_S = 10.0, 3.0
+"""After so many seconds without an answer a store is asked for a connection first, and has so many for it."""
 
 CHUNK = 1 << 20
 
@@ -73,27 +87,56 @@ def try_store(root: ResourcePath) -> None:
     trial.remove()
 
 
+class _Patience:
+    """Ends requests to a store for good, through the hooks that botocore has for its users.
+
+    Parameters
+    ----------
+    events
+        Those of a client; what somebody else has made cannot be given other settings.
+    """
+
+    def __init__(self, events: Any) -> None:
+        self._answered = -math.inf
+        events.register_first("before-send.s3", self._knock, unique_id=f"{OURS}knock")
+        events.register_first("needs-retry.s3", self._give_up, unique_id=f"{OURS}give-up")
+
+    def _knock(self, *, request: Any, **_: object) -> None:
+        """See that a store that has been silent can be reached: the client would try for a minute."""
+        url = urlsplit(request.url)
+        behind_proxy = url.scheme in getproxies() and not proxy_bypass(url.hostname or "")
+        if behind_proxy or time.monotonic() - self._answered < SILENT_S:
+            return
+        port = url.port or (443 if url.scheme == "https" else 80)
+        try:
+            socket.create_connection((url.hostname or "", port), timeout=KNOCK_S).close()
+        except TimeoutError as error:
+            raise ConnectTimeoutError(endpoint_url=request.url, error=error) from error
+        except OSError as error:
+            raise EndpointConnectionError(endpoint_url=request.url, error=error) from error
+
+    def _give_up(
+        self, *, attempts: int, response: Any, caught_exception: Exception | None, operation: Any, **_: object
+    ) -> None:
+        """Raise what a request has failed with for the last time that it may."""
+        if response is not None:
+            self._answered = time.monotonic()
+        # To wait once more for somebody who does not answer at all takes longest.
+        if attempts < ATTEMPTS and not isinstance(caught_exception, ConnectTimeoutError | ReadTimeoutError):
+            return
+        if caught_exception is not None:
+            raise caught_exception
+        http, parsed = response
+        if http.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR or (
+            http.status_code == HTTPStatus.TOO_MANY_REQUESTS
+        ):
+            raise ClientError(parsed, operation.name)
+
+
 def be_brief(root: ResourcePath) -> None:
     """Let requests to a store fail soon, instead of trying for as long as its libraries would."""
-    if root.scheme != "s3":
-        return
-    # 3 s to make a connection, not 60: the one way to say so to a client that somebody else makes.
-    os.environ.setdefault("AWS_DEFAULTS_MODE", "standard")
-    _client(root).meta.events.register_first("needs-retry.s3", _give_up, unique_id="pfs-ingestd-be-brief")
-
-
-def _give_up(
-    *, attempts: int, response: Any, caught_exception: Exception | None, operation: Any, **_: object
-) -> None:
-    """Raise what a request has failed with for the last time that it may."""
-    # Three minutes without an answer are enough for once.
-    if attempts < ATTEMPTS and not isinstance(caught_exception, ReadTimeoutError):
-        return
-    if caught_exception is not None:
-        raise caught_exception
-    http, parsed = response
-    if http.status_code >= 500 or http.status_code == 429:  # noqa: PLR2004 (the numbers of HTTP)
-        raise ClientError(parsed, operation.name)
+    if root.scheme == "s3":
+        _Patience(_client(root).meta.events)
 
 
 def look_at(uri: ResourcePath) -> Object | None:
@@ -101,7 +144,7 @@ def look_at(uri: ResourcePath) -> Object | None:
     try:
         found = _client(uri).head_object(Bucket=_bucket(uri), Key=uri.relativeToPathRoot)
     except ClientError as error:
-        if _status(error) == 404:  # noqa: PLR2004 (not found)
+        if _status(error) == HTTPStatus.NOT_FOUND:
             return None
         raise
     return Object(uri, found["ContentLength"], found["ETag"].strip('"'), found["LastModified"])
