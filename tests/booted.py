@@ -19,7 +19,7 @@ SITE = Path("/mnt/site")
 
 _SYSTEMD = Path("/lib/systemd/systemd")
 _UNSHARE = "unshare --pid --mount --cgroup --ipc --uts --net --fork --kill-child"
-_PATIENCE = 45.0
+_PATIENCE = 200.0
 
 # Nothing of this reaches the machine that the tests run on: what systemd may write to is in memory, and the
 # settings of the kernel and /etc are read-only. Mounts are shared in the end, as those of a machine are: so a

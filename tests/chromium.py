@@ -71,7 +71,7 @@ class Chromium:
             ],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
             check=True,
         )
         answer = re.search(r"<pre>(.+?)</pre>", ran.stdout, re.DOTALL)
@@ -91,7 +91,7 @@ class Chromium:
                 page.as_uri(),
             ],
             capture_output=True,
-            timeout=60,
+            timeout=200,
             check=True,
         )
         return shot.read_bytes()

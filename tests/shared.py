@@ -15,7 +15,7 @@ from pathlib import Path
 
 __all__ = ["shared"]
 
-PATIENCE = 60.0
+PATIENCE = 200.0
 
 
 @contextmanager

@@ -98,4 +98,4 @@ def test_a_board_is_watched_until_somebody_interrupts(config):
             assert line, shown
             shown += line
         watching.send_signal(signal.SIGINT)
-        assert (watching.wait(30), watching.stdout.read().count("Traceback")) == (0, 0)
+        assert (watching.wait(200), watching.stdout.read().count("Traceback")) == (0, 0)

@@ -57,7 +57,7 @@ def test_processes_with_the_same_files_lose_nothing(tmp_path, root, registered):
         repository.ingest([an_exposure(visit) for visit in VISITS], [])
         repository.close()
     spawn = multiprocessing.get_context("spawn")
-    barrier, outcomes = spawn.Barrier(PROCESSES, timeout=30), spawn.SimpleQueue()
+    barrier, outcomes = spawn.Barrier(PROCESSES, timeout=200), spawn.SimpleQueue()
     processes = [
         spawn.Process(
             target=ingest_all, args=(root, folder, barrier, outcomes), kwargs={"registered": registered}

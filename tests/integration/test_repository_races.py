@@ -30,7 +30,7 @@ from repository_files import (
     results,
 )
 
-PATIENCE = 60.0
+PATIENCE = 200.0
 """Seconds after which something that takes one or two has failed, on however busy a machine."""
 
 

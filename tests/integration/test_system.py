@@ -41,7 +41,7 @@ def listener():
 
     def listen(address):
         heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        heard.settimeout(5)
+        heard.settimeout(200)
         heard.bind(address)
         sockets.append(heard)
         return heard
@@ -157,7 +157,7 @@ def test_a_signal_posts_stop(number):
     mailbox = queue.SimpleQueue()
     post_on_signals(mailbox)
     os.kill(os.getpid(), number)
-    assert mailbox.get(timeout=5) is Stop.STOP
+    assert mailbox.get(timeout=200) is Stop.STOP
 
 
 def test_a_signal_that_is_not_heeded_interrupts():

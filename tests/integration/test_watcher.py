@@ -21,7 +21,7 @@ from pfs_ingestd.records import Kind
 
 RAW = "PFSA12345611.fits"
 NIGHT = "2025-01-01"
-PATIENCE = 10.0
+PATIENCE = 100.0
 MAX_QUEUED = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 
 

@@ -104,7 +104,7 @@ def test_visits_that_arrive_in_parts_at_several_hosts(hosts, tmp_path):
             victim.kill()
     hosts.services[1] = hosts.sites[1].start()
 
-    wait_for(lambda: hosts.settled(given), "every host to be through", seconds=90)
+    wait_for(lambda: hosts.settled(given), "every host to be through")
     assert [service.stop() for service in hosts.services] == [0] * number
     found, good = stored(hosts.root), wanted(night)
     won = next(each for each in found if each[:3] == ("raw", night.visits[1].visit, "b2"))

@@ -15,7 +15,7 @@ from pfs_ingestd.adapters.inbox import open_inbox
 from pfs_ingestd.desk import select_files
 from pfs_ingestd.records import State
 from state_damage import DAMAGE, execute, set_aside_files
-from system.service import counted, fingerprints, pfs_ingestd, stored, wanted, write
+from system.service import PATIENCE, counted, fingerprints, pfs_ingestd, stored, wanted, write
 
 LOSS = {
     **DAMAGE,
@@ -128,7 +128,7 @@ def test_operators_get_their_answers_beside_a_busy_daemon(site):
         )
         for command in commands
     ]
-    answers = [process.communicate(timeout=60) for process in running]
+    answers = [process.communicate(timeout=PATIENCE) for process in running]
     assert [process.returncode for process in running] == [0] * len(commands), answers
     assert [error for _, error in answers] == [""] * len(commands)
     service.wait_for_counts(ingested=len(wanted(night)), waiting=1)
