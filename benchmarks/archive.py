@@ -19,12 +19,14 @@ POLLING = {"mode": "poll", "rescan": "1s"}
 NIGHTS = 900
 FIRST_NIGHT = datetime(2024, 1, 1, 10, tzinfo=UTC)
 FIRST_VISIT = 100_000
+VISITS_OF_A_NIGHT = 42
+"""At least about so many, in a small archive, too: what a folder costs is shared by its files."""
 FILES_OF_A_VISIT = len(ALL_CAMERAS) + 1
 VISITS_AT_ONCE = 160
 
 
 def archive(folder: Path, files: int) -> Site:
-    """Get an archive of about so many files in 900 nights, all of them ingested by link; made once.
+    """Get an archive of about so many files in up to 900 nights, all of them ingested by link; made once.
 
     Folders, names, inodes, artifacts and datasets are real. The files hold nothing but their names: whoever
     reads one rejects it.
@@ -47,7 +49,7 @@ def archive(folder: Path, files: int) -> Site:
 
 
 def _visits(files: int) -> Iterator[VisitPlan]:
-    nights = min(NIGHTS, max(files // FILES_OF_A_VISIT, 1))
+    nights = min(NIGHTS, -(-files // (FILES_OF_A_VISIT * VISITS_OF_A_NIGHT)))
     in_night = -(-files // (nights * FILES_OF_A_VISIT))
     for number in range(nights * in_night):
         begin = FIRST_NIGHT + timedelta(days=number // in_night)
