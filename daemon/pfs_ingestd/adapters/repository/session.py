@@ -257,7 +257,7 @@ def open_session(
 
 
 def _registry_url(config: ButlerConfig) -> sqlalchemy.URL:
-    root = str(config.configDir.ospath) if config.configDir else ""
+    root = str(config.configDir.ospath) if config.configDir and config.configDir.isLocal else ""
     return sqlalchemy.make_url(str(config["registry", "db"]).replace("<butlerRoot>", root))
 
 
