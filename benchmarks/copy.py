@@ -159,7 +159,8 @@ def _arrive(arrival: Arrival, night: Path, site: Site, reader: Reader) -> Wait:
 
 def _forget(site: Site) -> None:
     """Make room for the next round: the bytes of the artifacts, not the datasets."""
-    for artifact in Path(site.repository).rglob(f"*_{CAMERA}_*.fits"):
+    # Not in the folder of copies, which the daemon may just be removing.
+    for artifact in Path(site.repository, "PFS").rglob(f"*_{CAMERA}_*.fits"):
         if artifact.stat().st_size > READ_BYTES:
             os.truncate(artifact, 0)
     os.sync()
