@@ -28,7 +28,7 @@ from pfs_ingestd.herald import Herald
 from pfs_ingestd.ingester import Ingester
 from pfs_ingestd.intake import Intake
 from pfs_ingestd.journal import Journal
-from pfs_ingestd.loop import Daemon, Pace
+from pfs_ingestd.loop import Daemon, Pace, Parts
 from pfs_ingestd.notices import Sender, Topic
 from pfs_ingestd.policy import Patience
 from pfs_ingestd.ports import Message, Stop
@@ -141,6 +141,10 @@ class Rig:
                 if not any(self.inbox.counts()[s] for s in (State.SEEN, State.READY, State.INGESTING)):
                     return
 
+    def reload(self) -> Parts:
+        """Read the configuration again; a test gives the answer."""
+        raise NotImplementedError
+
     def states(self) -> dict[Path, State]:
         """Tell the state of every file that the inbox knows."""
         return {record.path: record.state for record in self.records()}
@@ -182,37 +186,46 @@ class Rig:
             ),
             clock=self.clock,
         )
+
+        def parts() -> Parts:
+            return Parts(
+                scanner=Scanner(
+                    folder=folder,
+                    headers=headers,
+                    inbox=inbox,
+                    journal=journal,
+                    repository=repository,
+                    clock=self.clock,
+                    patience=self.patience,
+                ),
+                intake=Intake(
+                    inbox=inbox,
+                    journal=journal,
+                    ingester=Ingester(folder, headers, repository, self.clock, self.patience),
+                    repository=repository,
+                    copier=copier,
+                    clock=self.clock,
+                    patience=self.patience,
+                    batch_files=self.pace.batch_files,
+                    batch_bytes=10**9,
+                    probe_interval=self.pace.probe_interval,
+                ),
+                watcher=self.watcher,
+                pace=self.pace,
+            )
+
+        self.parts = parts
+        self.parts_in_use = parts()
         return Daemon(
             mailbox=self.mailbox,
             inbox=inbox,
             journal=journal,
-            scanner=Scanner(
-                folder=folder,
-                headers=headers,
-                inbox=inbox,
-                journal=journal,
-                repository=repository,
-                clock=self.clock,
-                patience=self.patience,
-            ),
-            intake=Intake(
-                inbox=inbox,
-                journal=journal,
-                ingester=Ingester(folder, headers, repository, self.clock, self.patience),
-                repository=repository,
-                copier=copier,
-                clock=self.clock,
-                patience=self.patience,
-                batch_files=self.pace.batch_files,
-                batch_bytes=10**9,
-                probe_interval=self.pace.probe_interval,
-            ),
-            watcher=self.watcher,
+            parts=self.parts_in_use,
             completions=Completions(inbox, journal, self.clock),
             control=control,
             reporter=reporter,
             clock=self.clock,
-            pace=self.pace,
+            reload=lambda: self.reload(),  # noqa: PLW0108 (a test sets it later)
         )
 
 

@@ -18,7 +18,7 @@ from pfs_ingestd.exposure import Exposure, RawHeader
 from pfs_ingestd.ingester import Ingester
 from pfs_ingestd.intake import Intake
 from pfs_ingestd.journal import Journal
-from pfs_ingestd.loop import Daemon, Pace
+from pfs_ingestd.loop import Daemon, Pace, Parts
 from pfs_ingestd.pfs.names import parse
 from pfs_ingestd.policy import Patience
 from pfs_ingestd.ports import Copy, Dataset, Header, Hint, Message, Outcome, Stored
@@ -139,28 +139,37 @@ class Station:
             mailbox=SimpleQueue(),
             inbox=self.inbox,
             journal=journal,
-            scanner=Scanner(
-                folder=folder,
-                headers=headers,
-                inbox=self.inbox,
-                journal=journal,
-                repository=repository,
-                clock=self.clock,
-                patience=self.patience,
+            parts=Parts(
+                scanner=Scanner(
+                    folder=folder,
+                    headers=headers,
+                    inbox=self.inbox,
+                    journal=journal,
+                    repository=repository,
+                    clock=self.clock,
+                    patience=self.patience,
+                ),
+                intake=Intake(
+                    inbox=self.inbox,
+                    journal=journal,
+                    ingester=Ingester(folder, headers, repository, self.clock, self.patience),
+                    repository=repository,
+                    copier=copier,
+                    clock=self.clock,
+                    patience=self.patience,
+                    batch_files=100,
+                    batch_bytes=10**9,
+                    probe_interval=timedelta(seconds=5),
+                ),
+                watcher=FakeWatcher((self.root,)),
+                pace=Pace(
+                    rescan=timedelta(seconds=10),
+                    settle=self.patience.settle,
+                    probe_interval=timedelta(seconds=5),
+                    batch_files=100,
+                    fail_fast=False,
+                ),
             ),
-            intake=Intake(
-                inbox=self.inbox,
-                journal=journal,
-                ingester=Ingester(folder, headers, repository, self.clock, self.patience),
-                repository=repository,
-                copier=copier,
-                clock=self.clock,
-                patience=self.patience,
-                batch_files=100,
-                batch_bytes=10**9,
-                probe_interval=timedelta(seconds=5),
-            ),
-            watcher=FakeWatcher((self.root,)),
             completions=Completions(self.inbox, journal, self.clock),
             control=control,
             reporter=Reporter(
@@ -179,13 +188,6 @@ class Station:
                 clock=self.clock,
             ),
             clock=self.clock,
-            pace=Pace(
-                rescan=timedelta(seconds=10),
-                settle=self.patience.settle,
-                probe_interval=timedelta(seconds=5),
-                batch_files=100,
-                fail_fast=False,
-            ),
         )
 
     def tick(self, *messages: Message, after: timedelta = timedelta(0)) -> None:

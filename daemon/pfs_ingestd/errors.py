@@ -70,6 +70,8 @@ class Code(StrEnum):
     NOT_WATCHED = "not_watched"
     # A command wants something of a daemon.
     NOT_RUNNING = "not_running"
+    NOT_PERMITTED = "not_permitted"
+    NOT_HERE = "not_here"
 
 
 class ExitCode(IntEnum):

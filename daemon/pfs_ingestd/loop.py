@@ -1,7 +1,7 @@
 """The daemon: one mailbox, one loop, one bounded batch a tick."""
 
 import queue
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,17 +10,28 @@ import structlog
 from pfs_ingestd.completions import Completions
 from pfs_ingestd.control import Control
 from pfs_ingestd.endings import Ending, after_draining, after_once, said_by
-from pfs_ingestd.errors import Code, ExitCode, Fatal, Interrupted, Outage, TryLater
+from pfs_ingestd.errors import Code, ExitCode, Fatal, IngestdError, Interrupted, Outage, TryLater
 from pfs_ingestd.intake import Intake, Trouble
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.orders import What
-from pfs_ingestd.ports import Blind, Clock, Hint, Inbox, Mailbox, Message, Stop, Watcher, WatcherHealth
+from pfs_ingestd.ports import (
+    Blind,
+    Clock,
+    Hint,
+    Inbox,
+    Mailbox,
+    Message,
+    Reload,
+    Stop,
+    Watcher,
+    WatcherHealth,
+)
 from pfs_ingestd.records import FileRecord, State, path_text
 from pfs_ingestd.reporter import Reporter
 from pfs_ingestd.scanner import Scanner
 from pfs_ingestd.worker import NoCompletions, NoScanner
 
-__all__ = ["Daemon", "Pace"]
+__all__ = ["Daemon", "Pace", "Parts"]
 
 HEARTBEAT = timedelta(seconds=1)
 """The longest wait between two ticks: what another process writes to the inbox is noticed by then."""
@@ -65,6 +76,35 @@ class Pace:
     fail_fast: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a configuration makes of the daemon; another one makes others.
+
+    Parameters
+    ----------
+    scanner : `Scanner`
+        Keeps the inbox true to the watched folders.
+    intake : `Intake`
+        Takes what is due into the repository.
+    watcher : `Watcher`
+        Makes the daemon prompt.
+    pace : `Pace`
+        How the loop goes.
+    close : `~collections.abc.Callable`, optional
+        Lets go of what they hold.
+    """
+
+    scanner: Scanner | NoScanner
+    intake: Intake
+    watcher: Watcher
+    pace: Pace
+    close: Callable[[], None] = lambda: None
+
+
+def _no_reload() -> Parts:
+    raise Fatal(Code.CONFIGURATION, "this process was not started from a configuration file")
+
+
 class Daemon:
     """Looks, decides, ingests and tells, on one thread; others only post to its mailbox.
 
@@ -76,12 +116,8 @@ class Daemon:
         The durable list of files.
     journal : `Journal`
         The way to write to it.
-    scanner : `Scanner`
-        Keeps it true to the watched folders.
-    intake : `Intake`
-        Takes what is due into the repository.
-    watcher : `Watcher`
-        Makes the daemon prompt.
+    parts : `Parts`
+        What the configuration makes of it.
     completions : `Completions`
         Tells of visits that are complete.
     control : `Control`
@@ -90,8 +126,9 @@ class Daemon:
         Tells operators and the service manager how it goes.
     clock : `Clock`
         The time.
-    pace : `Pace`
-        How the loop goes.
+    reload : `~collections.abc.Callable`, optional
+        Reads the configuration again, and gives the parts that it makes; raises an `IngestdError` if it is
+        wrong, and changes nothing then.
     """
 
     def __init__(
@@ -100,26 +137,22 @@ class Daemon:
         mailbox: Mailbox,
         inbox: Inbox,
         journal: Journal,
-        scanner: Scanner | NoScanner,
-        intake: Intake,
-        watcher: Watcher,
+        parts: Parts,
         completions: Completions | NoCompletions,
         control: Control,
         reporter: Reporter,
         clock: Clock,
-        pace: Pace,
+        reload: Callable[[], Parts] = _no_reload,
     ) -> None:
         self._mailbox = mailbox
         self._inbox = inbox
         self._journal = journal
-        self._scanner = scanner
-        self._intake = intake
-        self._watcher = watcher
+        self._use(parts)
+        self._reload = reload
         self._completions = completions
         self._control = control
         self._reporter = reporter
         self._clock = clock
-        self._pace = pace
         self._next_scan = self._last_scan = self._next_check = clock.now()
         self._health: Sequence[WatcherHealth] = ()
         self._scanned = False
@@ -184,6 +217,35 @@ class Daemon:
         self._ending = self._find_ending()
         self._report()
 
+    def _use(self, parts: Parts) -> None:
+        self._scanner = parts.scanner
+        self._intake = parts.intake
+        self._watcher = parts.watcher
+        self._pace = parts.pace
+        self._close_parts = parts.close
+
+    def _renew(self) -> None:
+        """Go on with the parts that the configuration makes now, or with those there are if it is wrong.
+
+        What is being copied is put back; the next scan finds what nobody watched in between.
+        """
+        try:
+            parts = self._reload()
+        except IngestdError as error:
+            _log.error("reload.refused", code=error.code, error=str(error))
+            self._reporter.reloaded(refused=str(error))
+            return
+        self._give_back()
+        self._watcher.stop()
+        self._close_parts()
+        self._use(parts)
+        if not self._once:
+            self._watcher.start(self._mailbox.put)
+        self._scan_ordered = True
+        self._next_check = self._clock.now()
+        _log.info("daemon.reloaded")
+        self._reporter.reloaded()
+
     def _obey(self) -> None:
         """Do what operators have ordered."""
         for order in self._control.listen():
@@ -219,6 +281,8 @@ class Daemon:
             messages = self._messages()
             if Stop.STOP in messages:
                 return Ending(ExitCode.DONE)
+            if Reload.RELOAD in messages:
+                self._renew()
             self._guarded_tick(messages)
             if self._pace.fail_fast and self._journal.last_rejected:
                 return _failed_fast(self._journal.last_rejected)

@@ -1,5 +1,8 @@
 """Orders that a person gives to a daemon, and whether it has heard them."""
 
+import os
+import signal
+import socket
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -7,13 +10,13 @@ from pathlib import Path
 
 from pfs_ingestd.adapters.system import Holder, SystemClock
 from pfs_ingestd.config import Config
-from pfs_ingestd.errors import Code, Rejected, Vanished
+from pfs_ingestd.errors import Code, Fatal, Rejected, Vanished
 from pfs_ingestd.orders import Order, Standing, What
 from pfs_ingestd.parts import inbox_beside, roots_of
 from pfs_ingestd.presence import Presence, look_for_daemon, wait_for_daemon
 from pfs_ingestd.records import path_text
 
-__all__ = ["HEARING", "Given", "drain", "pause", "rescan", "resume", "wait_for_end"]
+__all__ = ["HEARING", "Given", "drain", "pause", "reload", "rescan", "resume", "wait_for_end"]
 
 HEARING = timedelta(seconds=10)
 """How long a command waits for an order to be heard: the daemon listens every second, between batches."""
@@ -111,6 +114,59 @@ def rescan(config: Config, paths: Collection[Path], *, by: str) -> Given:
         )
     _find_daemon(config, "its start looks at all folders anyway")
     return _give(config, What.RESCAN, by=by, paths=tuple(paths))
+
+
+def reload(config: Config, file: Path) -> bool:
+    """Let the daemon that is at work read its configuration again.
+
+    Parameters
+    ----------
+    config : `Config`
+        What the file says, which was found to be right.
+    file : `~pathlib.Path`
+        The file.
+
+    Returns
+    -------
+    answered : `bool`
+        Whether the daemon goes on with it; if not, it has not come to that yet.
+
+    Raises
+    ------
+    Vanished
+        If no daemon is at work.
+    Rejected
+        If it runs on another host, or this user may not send it a signal.
+    Fatal
+        If it reads another file, or has refused what is in this one.
+    """
+    _find_daemon(config, "its start reads the configuration anyway")
+    presence, speaks = wait_for_daemon(config, lambda seen: seen.speaks, HEARING)
+    if not speaks or presence.holder is None:
+        return False
+    holder, known = presence.holder, presence.status["configuration"]
+    if holder.host != socket.gethostname():
+        raise Rejected(Code.NOT_HERE, f"the daemon is {holder}: no signal gets there", hint="reload it there")
+    if known["file"] and os.path.realpath(known["file"]) != os.path.realpath(file):
+        raise Fatal(Code.CONFIGURATION, f"the daemon reads {known['file']}, not {file}")
+    try:
+        os.kill(holder.pid, signal.SIGHUP)
+    except PermissionError as error:
+        raise Rejected(
+            Code.NOT_PERMITTED,
+            f"this user may not send a signal to {holder}",
+            hint="do it as the user of the service, or with `systemctl reload`",
+        ) from error
+    except ProcessLookupError:
+        return False
+
+    def answered(seen: Presence) -> bool:
+        return seen.holder != holder or seen.status["configuration"]["answers"] > known["answers"]
+
+    presence, answer = wait_for_daemon(config, answered, HEARING)
+    if answer and presence.holder == holder and (refused := presence.status["configuration"]["refused"]):
+        raise Fatal(Code.CONFIGURATION, f"the daemon goes on as before: {refused}")
+    return answer and presence.holder == holder
 
 
 def wait_for_end(config: Config, holder: Holder, patience: timedelta) -> tuple[Presence, bool]:

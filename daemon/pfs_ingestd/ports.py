@@ -39,6 +39,7 @@ __all__ = [
     "MetricsSink",
     "Notifier",
     "Outcome",
+    "Reload",
     "Repository",
     "Rescue",
     "StatusSink",
@@ -80,13 +81,19 @@ class Blind(Enum):
     BLIND = auto()
 
 
+class Reload(Enum):
+    """The configuration is to be read again."""
+
+    RELOAD = auto()
+
+
 class Copied(Enum):
     """A copy has come to its end: the copier has it."""
 
     COPIED = auto()
 
 
-Message: TypeAlias = Hint | Stop | Blind | Copied
+Message: TypeAlias = Hint | Stop | Blind | Copied | Reload
 
 
 class Mailbox(Protocol):

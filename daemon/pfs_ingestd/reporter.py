@@ -15,7 +15,17 @@ from pfs_ingestd.journal import Journal
 from pfs_ingestd.noticeboard import Noticeboard
 from pfs_ingestd.ports import Clock, DiskRooms, Inbox, MetricsSink, Notifier, StatusSink, WatcherHealth
 from pfs_ingestd.records import PENDING, State
-from pfs_ingestd.status import Condition, HookHealth, Phase, Process, ScanCost, Status, WorkerState, summarise
+from pfs_ingestd.status import (
+    Condition,
+    HookHealth,
+    Phase,
+    Process,
+    ScanCost,
+    Settings,
+    Status,
+    WorkerState,
+    summarise,
+)
 
 __all__ = ["Reporter"]
 
@@ -55,6 +65,8 @@ class Reporter:
         Has others told of what happens, if anybody wants to know.
     process : `Process`
         Who speaks.
+    settings : `Settings`, optional
+        Which configuration holds; by default one that was read from no file.
     clock : `Clock`
         The time.
     """
@@ -72,6 +84,7 @@ class Reporter:
         noticeboard: Noticeboard | None,
         herald: Herald | None,
         process: Process,
+        settings: Settings | None = None,
         clock: Clock,
     ) -> None:
         self._inbox = inbox
@@ -84,6 +97,7 @@ class Reporter:
         self._noticeboard = noticeboard
         self._herald = herald
         self._process = process
+        self._settings = settings or Settings(file="", loaded=process.started)
         self._clock = clock
         self._condition = Condition(phase=Phase.STARTING, since=clock.now())
         self._health: Sequence[WatcherHealth] = ()
@@ -111,6 +125,10 @@ class Reporter:
             self._become(Phase.RUNNING)
         self._notifier.ready()
 
+    def reloaded(self, refused: str = "") -> None:
+        """Say that the configuration was read again, and why what is in it was refused, if it was."""
+        self._settings = self._settings.answered(self._clock.now(), refused)
+
     def draining(self, reason: str) -> None:
         """Say that the daemon stops as soon as it can; the service manager is told when it does."""
         self._become(Phase.STOPPING, reason)
@@ -135,7 +153,14 @@ class Reporter:
         age = self._clock.now() - self._told_at
         failing = [(hook.hook, hook.reason) for hook in self._hooks() if hook.failures]
         codes = [error.code for error in troubles]
-        worth_telling = (self._condition.phase, codes, health, failing, self._control.standing)
+        worth_telling = (
+            self._condition.phase,
+            codes,
+            health,
+            failing,
+            self._control.standing,
+            self._settings,
+        )
         changed = worth_telling != self._told
         if changed or age >= LONGEST or (age >= SHORTEST and self._journal.changes != self._changes):
             self._told = worth_telling
@@ -212,6 +237,7 @@ class Reporter:
             now=self._clock.now(),
             process=self._process,
             standing=self._control.standing,
+            settings=self._settings,
             troubles=troubles,
             watchers=self._health,
             scan=self._scan,

@@ -21,6 +21,7 @@ __all__ = [
     "Phase",
     "Process",
     "ScanCost",
+    "Settings",
     "Status",
     "WatchedRoot",
     "WorkerState",
@@ -100,6 +101,33 @@ class Process:
     program_version: str
     repository: str
     started: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Which configuration holds, and what came of the last wish to read it again.
+
+    Parameters
+    ----------
+    file : `str`
+        The configuration file.
+    loaded : `~datetime.datetime`
+        When what holds now was read.
+    answers : `int`, optional
+        How often it was read again, whatever came of it.
+    refused : `str`, optional
+        Why the last such time what is in the file was refused; empty if it was not.
+    """
+
+    file: str
+    loaded: datetime
+    answers: int = 0
+    refused: str = ""
+
+    def answered(self, now: datetime, refused: str = "") -> Self:
+        """Have read the file again; what is in it holds now, unless it was refused."""
+        loaded = self.loaded if refused else now
+        return replace(self, loaded=loaded, answers=self.answers + 1, refused=refused)
 
 
 class WatchedRoot(Protocol):
@@ -242,6 +270,8 @@ class Status:
         Who speaks.
     standing : `Standing`
         What operators have ordered.
+    settings : `Settings`
+        Which configuration holds.
     watchers : `tuple` [`WatchedRoot`]
         How each root is watched.
     scan : `ScanCost` or `None`
@@ -268,6 +298,7 @@ class Status:
     condition: Condition
     process: Process
     standing: Standing
+    settings: Settings
     watchers: tuple[WatchedRoot, ...]
     scan: ScanCost | None
     scanned: Mapping[Path, datetime]
@@ -322,6 +353,12 @@ class Status:
             "started": _time(self.process.started),
             "paused": paused_as_json(self.standing.paused, longest),
             "heard": self.standing.number,
+            "configuration": {
+                "file": _short_path(self.settings.file, longest),
+                "loaded": _time(self.settings.loaded),
+                "answers": self.settings.answers,
+                "refused": short_line(self.settings.refused, longest),
+            },
             "watchers": [self._watcher(watcher, longest) for watcher in watchers],
             "watchers_left_out": len(self.watchers) - len(watchers),
             "last_scan": self.scan and _scan(self.scan),
@@ -366,6 +403,7 @@ def summarise(
     now: datetime,
     process: Process,
     standing: Standing,
+    settings: Settings,
     troubles: Sequence[str],
     watchers: Sequence[WatchedRoot],
     scan: ScanCost | None,
@@ -392,7 +430,8 @@ def summarise(
         The time.
     troubles : `~collections.abc.Sequence` [`str`]
         What does not work, for a person: an outage, an unreadable folder.
-    process, standing, watchers, scan, scanned, counts, oldest_pending, throughput, disks, workers, hooks
+    process, standing, settings, watchers, scan, scanned, counts, oldest_pending, throughput, disks, workers,
+    hooks
         See `Status`; the counts come from the inbox.
     last_ingested, last_rejected, last_changed
         See `Status`.
@@ -406,6 +445,7 @@ def summarise(
         condition=_condition(before, "; ".join(reasons), now),
         process=process,
         standing=standing,
+        settings=settings,
         watchers=tuple(watchers),
         scan=scan,
         scanned=dict(scanned),

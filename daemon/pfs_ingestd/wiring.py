@@ -13,14 +13,11 @@ from queue import SimpleQueue
 
 from pfs_ingestd.adapters.board_file import BoardFile
 from pfs_ingestd.adapters.disks import Disks
-from pfs_ingestd.adapters.filesystems import only_written_here
-from pfs_ingestd.adapters.folder import Presence, WatchedFolder
+from pfs_ingestd.adapters.folder import WatchedFolder
 from pfs_ingestd.adapters.headers import FitsHeaders
 from pfs_ingestd.adapters.inbox import SqlInbox, keep_inbox, open_inbox, open_shared_inbox
 from pfs_ingestd.adapters.metrics import MetricsFile
 from pfs_ingestd.adapters.repository import (
-    ButlerRepository,
-    DatastoreCopier,
     create_repository,
     open_repository,
 )
@@ -33,24 +30,21 @@ from pfs_ingestd.adapters.system import (
     post_on_signals,
     stop_posting,
 )
-from pfs_ingestd.adapters.watcher import InotifyWatcher, PollWatcher, Watchers
+from pfs_ingestd.assembly import Assembly, Source
 from pfs_ingestd.completions import Completions
 from pfs_ingestd.config import Config, Problem, problems
 from pfs_ingestd.control import Control
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Rejected
 from pfs_ingestd.herald import Herald
 from pfs_ingestd.ingester import Ingester
-from pfs_ingestd.intake import ALONE, Intake, Share, nothing_required
 from pfs_ingestd.journal import Journal
-from pfs_ingestd.loop import Daemon, Pace
+from pfs_ingestd.loop import Daemon
 from pfs_ingestd.noticeboard import Noticeboard
 from pfs_ingestd.notices import Topic
 from pfs_ingestd.oneshot import OneShot, Result
 from pfs_ingestd.parts import (
     configured_runs,
     couriers_of,
-    patience_of,
-    roots_of,
     runs_of,
     sender_of,
     watched_folder,
@@ -58,12 +52,11 @@ from pfs_ingestd.parts import (
 from pfs_ingestd.pfs import names
 from pfs_ingestd.pfs.corrections import search_path
 from pfs_ingestd.policy import Patience, described, replaced
-from pfs_ingestd.ports import Courier, Dataset, Header, Message, Outcome, Stored, Watcher, WorkerName
+from pfs_ingestd.ports import Courier, Dataset, Header, Message, Outcome, Stored, WorkerName
 from pfs_ingestd.records import FileRecord, Kind, Sighting, State, path_text
 from pfs_ingestd.reporter import Reporter
-from pfs_ingestd.scanner import Scanner
-from pfs_ingestd.status import Process
-from pfs_ingestd.worker import NoCompletions, NoScanner
+from pfs_ingestd.status import Process, Settings
+from pfs_ingestd.worker import NoCompletions
 
 __all__ = [
     "OneShotOptions",
@@ -72,10 +65,6 @@ __all__ = [
     "replace_file",
     "service",
 ]
-
-INLINE_BYTES = 16_000_000
-"""How much of a batch is copied in the loop: a few hundredths of a second of a disk, so that files of a few
-kilobytes do not take the long way. What is larger is copied beside the loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +100,12 @@ class OneShotOptions:
 
 @contextmanager
 def service(
-    config: Config, environ: Mapping[str, str], *, once: bool, worker: str | None = None
+    config: Config,
+    environ: Mapping[str, str],
+    *,
+    once: bool,
+    worker: str | None = None,
+    source: Source | None = None,
 ) -> Iterator[Daemon]:
     """Put the daemon, or a worker beside it, together, and take it apart again.
 
@@ -125,6 +119,8 @@ def service(
         Whether it is to end when nothing is left to be done.
     worker : `str`, optional
         The name of a worker, which watches nothing.
+    source : `Source`, optional
+        Where the configuration comes from, if it can be read again.
 
     Raises
     ------
@@ -146,29 +142,22 @@ def service(
         inbox = stack.enter_context(_inbox(config, me, worker, clock))
         if found and not inbox.counts()[State.INGESTED]:
             raise _unusable(found)
-        # One that files went into is only away: the first probe opens it, and the daemon waits for it.
-        repository = ButlerRepository(
-            config.repository,
-            transfer=config.ingest.transfer,
-            instrument=config.instrument,
-            runs=configured_runs(config),
-            inline_bytes=INLINE_BYTES,
-        )
-        stack.callback(repository.close)
         mailbox: SimpleQueue[Message] = SimpleQueue()
-        copier = DatastoreCopier(
-            explain=repository.explain, post=mailbox.put, move=config.ingest.transfer == "move"
-        )
-        stack.callback(copier.cancel)
         post_on_signals(mailbox)
         stack.callback(stop_posting)
-        patience = patience_of(config)
-        roots = roots_of(config)
-        folder = watched_folder(config)
-        headers = FitsHeaders(corrections=search_path(environ), workers=config.watch.workers)
-        stack.callback(headers.close)
         journal = Journal(inbox)
         control = Control(inbox, clock)
+        assembly = Assembly(
+            inbox=inbox,
+            journal=journal,
+            mailbox=mailbox,
+            clock=clock,
+            environ=environ,
+            once=once,
+            worker=worker,
+            source=source,
+        )
+        stack.callback(assembly.close)
         couriers = couriers_of(config, environ)
         for courier in couriers:
             stack.callback(courier.cancel)
@@ -189,51 +178,19 @@ def service(
                 repository=config.repository,
                 started=clock.now(),
             ),
+            settings=Settings(file=str(source.file.absolute()) if source else "", loaded=clock.now()),
             clock=clock,
         )
         yield Daemon(
             mailbox=mailbox,
             inbox=inbox,
             journal=journal,
-            scanner=NoScanner(clock)
-            if worker
-            else Scanner(
-                folder=folder,
-                headers=headers,
-                inbox=inbox,
-                journal=journal,
-                repository=repository,
-                clock=clock,
-                patience=patience,
-            ),
-            intake=Intake(
-                inbox=inbox,
-                journal=journal,
-                ingester=Ingester(folder, headers, repository, clock, patience, defers=bool(worker)),
-                repository=repository,
-                copier=copier,
-                clock=clock,
-                patience=patience,
-                batch_files=config.ingest.batch_files,
-                batch_bytes=config.ingest.byte_bound,
-                probe_interval=config.ingest.probe_interval,
-                share=_share(config, worker),
-                require=Presence(list(roots)).check if worker else nothing_required,
-            ),
-            watcher=_watcher(
-                "poll" if once else config.watch.mode, [] if worker else list(roots), folder, mailbox
-            ),
+            parts=assembly.parts(config),
             completions=NoCompletions(journal) if worker else Completions(inbox, journal, clock),
             control=control,
             reporter=reporter,
             clock=clock,
-            pace=Pace(
-                rescan=config.watch.rescan,
-                settle=config.watch.settle,
-                probe_interval=config.ingest.probe_interval,
-                batch_files=config.ingest.batch_files,
-                fail_fast=config.ingest.policy == "fail-fast",
-            ),
+            reload=assembly.again,
         )
 
 
@@ -374,16 +331,6 @@ def _inbox(
     )
 
 
-def _share(config: Config, worker: str | None) -> Share:
-    if config.state.database.file:
-        return ALONE
-    return Share(
-        watches=worker is None,
-        ingests=worker is not None or config.ingest.here,
-        rescue_every=config.ingest.lease / 2,
-    )
-
-
 def _written_to(config: Config) -> Mapping[str, Path]:
     """Collect the folders on this machine that the daemon writes to."""
     inbox = config.state.database.file
@@ -433,17 +380,3 @@ def _unusable(found: Sequence[Problem]) -> Fatal:
 
 def _files(folder: WatchedFolder, path: Path) -> Sequence[Path]:
     return folder.beneath(path) if path.is_dir() else [path]
-
-
-def _watcher(
-    mode: str, roots: Sequence[Path], folder: WatchedFolder, mailbox: SimpleQueue[Message]
-) -> Watcher:
-    """Watch what the kernel can see all of, unless the operator decided otherwise; poll the rest."""
-    watched = [root for root in roots if mode == "inotify" or (mode == "auto" and only_written_here(root))]
-    polled = [root for root in roots if root not in watched]
-    watchers: list[Watcher] = []
-    if watched:
-        watchers.append(InotifyWatcher(watched, subfolders=folder.subfolders, pending=mailbox.qsize))
-    if polled:
-        watchers.append(PollWatcher(polled))
-    return Watchers(*watchers)

@@ -1,5 +1,6 @@
 """What the daemon makes of the orders of operators, tick by tick."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -7,9 +8,9 @@ from structlog.testing import capture_logs
 
 from fakes import ROOT, Content, config_header, config_path, raw_header, raw_path
 from pfs_ingestd.control import Control
-from pfs_ingestd.errors import Code, ExitCode, Outage, Rejected, TryLater
+from pfs_ingestd.errors import Code, ExitCode, Fatal, Outage, Rejected, TryLater
 from pfs_ingestd.orders import Order, What
-from pfs_ingestd.ports import Hint
+from pfs_ingestd.ports import Hint, Reload
 from pfs_ingestd.records import State
 from rig import Impatient, Rig
 
@@ -370,3 +371,67 @@ def test_a_rescan_does_not_wait_for_the_next_scan(rig):
     order(rig, What.RESCAN)
     rig.tick(after=SECOND)
     assert rig.status.written[-1]["last_scan"] != scanned
+
+
+class Reloading(Draining):
+    """A daemon that is asked to read its configuration again after a wait; at the thirtieth it is stopped."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+        self.rig.reload = self._reload
+        self.rig.restart()
+        get = self.rig.mailbox.get
+        self.rig.mailbox.stop_when = lambda: self._wait() or self.rig.mailbox.waits > 30
+        self.rig.mailbox.get = lambda **how: (
+            Reload.RELOAD
+            if how.get("block", True) and self.rig.mailbox.waits == 5 and self._once()
+            else get(**how)
+        )
+        self._asked = False
+
+    def _once(self):
+        asked, self._asked = self._asked, True
+        return not asked
+
+    def _reload(self):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer(self.rig)
+
+
+def test_a_wrong_configuration_changes_nothing():
+    """The daemon goes on as it was, and says so in log and status."""
+    reloading = Reloading(Fatal(Code.CONFIGURATION, "watch.setle: unknown key"))
+    rig = reloading.rig
+    reloading.at(10, lambda: rig.folder.write(B1, RAW_B1))
+    with capture_logs() as log:
+        assert reloading.run() is ExitCode.DONE
+    told = rig.status.written[-1]["configuration"]
+    assert (told["answers"], told["refused"]) == (1, "watch.setle: unknown key")
+    assert events(log, "reload.refused", "daemon.reloaded") == ["reload.refused"]
+    assert rig.states() == {B1: State.INGESTED}
+
+
+def test_a_right_configuration_takes_the_place_of_the_old_one():
+    """What is being copied is put back, the old parts are let go, the new ones begin with a scan."""
+    closed = []
+
+    def other(rig):
+        parts = rig.parts()
+        return replace(parts, pace=replace(parts.pace, rescan=timedelta(hours=1)))
+
+    reloading = Reloading(other)
+    rig = reloading.rig
+    with_copies(rig)
+    rig.folder.write(B1, LARGE)
+    first = rig.parts_in_use
+    rig.daemon._close_parts = lambda: closed.append(first)  # noqa: SLF001 (what the old parts hold)
+    reloading.at(4, lambda: rig.folder.write(R1, RAW_R1))
+    reloading.at(8, lambda: setattr(rig.copier, "held", False))
+    with capture_logs() as log:
+        assert reloading.run() is ExitCode.DONE
+    assert events(log, "reload.refused", "daemon.reloaded") == ["daemon.reloaded"]
+    assert rig.states() == {B1: State.INGESTED, R1: State.INGESTED}
+    assert closed == [first]
+    assert rig.status.written[-1]["configuration"]["answers"] == 1

@@ -272,6 +272,7 @@ def test_the_files_say_what_the_installation_is():
         "User=ingest",
         "Group=pfs",
         'ExecStart="/opt/a b/bin/pfs-ingestd" run -c /etc/100%%.yaml',
+        'ExecReload="/opt/a b/bin/pfs-ingestd" reload -c /etc/100%%.yaml',
         'ReadWritePaths=/data "/var/lib/the daemon"',
         "ProtectHome=read-only",
         'u ingest - "PFS ingestion" /var/lib/pfs-ingestd',
@@ -292,11 +293,13 @@ def test_the_unit_of_workers_is_as_closed_as_that_of_the_service():
         "# best made with `systemctl edit pfs-ingestd-worker@`, which leaves this file as it is.",
         "Description=Worker %i of the ingestion of PFS exposures into their Butler repository",
         'ExecStart="/opt/a b/bin/pfs-ingestd" worker -c /etc/100%%.yaml --name %i',
+        "ExecReload=/bin/kill -HUP $MAINPID",
         "TimeoutStartSec=5min",
     }
     assert {line.partition("=")[0] for line in theirs - ours if "=" in line} == {
         "Description",
         "ExecStart",
+        "ExecReload",
         "TimeoutStartSec",
     }
 

@@ -19,6 +19,7 @@ from pfs_ingestd.status import (
     Phase,
     Process,
     ScanCost,
+    Settings,
     WorkerState,
     status_text,
     summarise,
@@ -65,6 +66,7 @@ def told(before=RUNNING, **changes):
         "now": NOW,
         "process": PROCESS,
         "standing": Standing(),
+        "settings": Settings(file="/etc/c.yaml", loaded=EARLIER),
         "troubles": (),
         "watchers": (SEEING,),
         "scan": None,
@@ -139,6 +141,12 @@ def test_the_status_says_all_there_is():
         "started": "2026-11-22T09:55:00.000+00:00",
         "paused": {"since": "2026-11-22T09:55:00.000+00:00", "by": "alice@summit", "reason": "move"},
         "heard": 12,
+        "configuration": {
+            "file": "/etc/c.yaml",
+            "loaded": "2026-11-22T09:55:00.000+00:00",
+            "answers": 0,
+            "refused": "",
+        },
         "watchers": [
             {
                 "root": "/data/raw",

@@ -20,6 +20,7 @@ def a_status(**changes):
         "heartbeat": (NOW - timedelta(seconds=2)).isoformat(),
         "pid": 7,
         "paused": None,
+        "configuration": {"refused": ""},
         "counts": {"rejected": 0},
         "pending": {"files": 3, "oldest_age_seconds": 5.0},
         "disks": {"repository": DISK},
@@ -195,3 +196,10 @@ def test_a_pause_is_told_with_who_and_how_to_end_it(state, alive):
         "paused by alice@summit for 2 h: new disk; 3 files pending",
         "once that is over: pfs-ingestd resume -c c.yaml",
     )
+
+
+def test_a_refused_configuration_is_told():
+    """A person sees that the daemon goes on with other settings than the file has."""
+    _, finding = told(a_status(configuration={"refused": "watch.setle: unknown key"}))
+    assert (finding.mark, "watch.setle: unknown key" in finding.text) == (Mark.LOOK, True)
+    assert finding.advice == "mend it, then pfs-ingestd reload -c c.yaml"

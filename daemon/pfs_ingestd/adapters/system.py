@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from pfs_ingestd.errors import Code, Fatal, Interrupted, Outage
-from pfs_ingestd.ports import Mailbox, Stop
+from pfs_ingestd.ports import Mailbox, Reload, Stop
 
 __all__ = [
     "Holder",
@@ -115,6 +115,8 @@ class SystemdNotifier:
 def post_on_signals(mailbox: Mailbox, *, patience: float = STOP_PATIENCE) -> None:
     """From now on SIGTERM and SIGINT post `Stop.STOP`; should that not be heeded in time, they interrupt.
 
+    SIGHUP posts `Reload.RELOAD`.
+
     Parameters
     ----------
     mailbox : `Mailbox`
@@ -137,12 +139,13 @@ def post_on_signals(mailbox: Mailbox, *, patience: float = STOP_PATIENCE) -> Non
     signal.signal(signal.SIGALRM, interrupt)
     signal.signal(signal.SIGTERM, post)
     signal.signal(signal.SIGINT, post)
+    signal.signal(signal.SIGHUP, lambda _number, _frame: mailbox.put(Reload.RELOAD))
 
 
 def stop_posting() -> None:
     """Leave signals to the system again, and interrupt nothing more."""
     signal.setitimer(signal.ITIMER_REAL, 0)
-    for number in (signal.SIGALRM, signal.SIGTERM):
+    for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

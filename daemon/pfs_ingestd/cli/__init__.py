@@ -38,6 +38,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "resume": ("control", "resume"),
     "drain": ("control", "drain"),
     "rescan": ("control", "rescan"),
+    "reload": ("control", "reload"),
     "audit": ("audit", "audit_command"),
     "doctor": ("doctor", "doctor"),
     "check-config": ("operator", "check_config_file"),

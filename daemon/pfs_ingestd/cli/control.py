@@ -1,4 +1,4 @@
-"""What an operator orders of the daemon as a whole: pause, resume, drain, rescan."""
+"""What an operator orders of the daemon as a whole: pause, resume, drain, rescan, reload."""
 
 import os
 import socket
@@ -12,20 +12,21 @@ from pydantic import TypeAdapter, ValidationError
 from pfs_ingestd.adapters.system import user_name
 from pfs_ingestd.cli.options import absolute, config_option, json_option
 from pfs_ingestd.cli.output import exits, print_json
-from pfs_ingestd.config import load_config
+from pfs_ingestd.config import check_config, load_config, load_config_here
 from pfs_ingestd.config.units import PositiveDuration
 from pfs_ingestd.desk import count_files
 from pfs_ingestd.endings import said_by
-from pfs_ingestd.errors import Code, ExitCode, Vanished
+from pfs_ingestd.errors import Code, ExitCode, Fatal, Vanished
 from pfs_ingestd.orderbook import Given, wait_for_end
 from pfs_ingestd.orderbook import drain as order_drain
 from pfs_ingestd.orderbook import pause as order_pause
+from pfs_ingestd.orderbook import reload as order_reload
 from pfs_ingestd.orderbook import rescan as order_rescan
 from pfs_ingestd.orderbook import resume as order_resume
 from pfs_ingestd.records import PENDING, path_text
 from pfs_ingestd.status import paused_as_json
 
-__all__ = ["drain", "pause", "rescan", "resume"]
+__all__ = ["drain", "pause", "reload", "rescan", "resume"]
 
 _reason_option = click.option("--reason", default="", help="Why, for the others; it is shown and logged.")
 
@@ -135,6 +136,27 @@ def rescan(config_file: Path, paths: Sequence[Path], as_json: bool) -> ExitCode:
     else:
         click.echo(_UNHEARD)
     return ExitCode.DONE if given.heard else ExitCode.TRY_AGAIN
+
+
+@click.command()
+@config_option
+@json_option
+@exits
+def reload(config_file: Path, as_json: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
+    """Let the daemon read its configuration again, if it is right; else it goes on with the old one.
+
+    What is below watch, ingest and log can be changed so, but for ingest.lease; the rest takes a restart.
+    """
+    config = load_config_here(config_file, os.environ)
+    if problems := check_config(config_file, os.environ):
+        raise Fatal(Code.CONFIGURATION, f"{config_file}: nothing was changed\n  " + "\n  ".join(problems))
+    answered = order_reload(config, config_file)
+    if as_json:
+        print_json({"reloaded": answered})
+    else:
+        waits = "not reloaded yet: the daemon is at a long batch, or has just ended"
+        click.echo("reloaded" if answered else waits)
+    return ExitCode.DONE if answered else ExitCode.TRY_AGAIN
 
 
 _UNHEARD = "ordered, and not heard yet: the daemon is at a long batch; it hears the order after that"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pfs_ingestd.assembly import Source
 from pfs_ingestd.cli.options import config_option, instrument_option
 from pfs_ingestd.cli.output import exits
 from pfs_ingestd.config import Config, load_config_here
@@ -87,7 +88,9 @@ def run(config_file: Path, once: bool, watch_only: bool) -> ExitCode:  # noqa: F
     """Watch the folders and ingest what arrives, until SIGTERM or SIGINT."""
     environ = os.environ | ({"PFS_INGESTD__INGEST__HERE": "false"} if watch_only else {})
     config = load_config_here(config_file, environ)
-    return _serve(config, once=once)
+    return _serve(
+        config, Source(config_file, lambda: load_config_here(config_file, environ), _log), once=once
+    )
 
 
 @click.command()
@@ -108,10 +111,18 @@ def worker(config_file: Path, name: str, once: bool) -> ExitCode:  # noqa: FBT00
     same configuration. The inbox has to be in PostgreSQL, and workers have to see the files under the same
     paths.
     """
-    return _serve(worker_config(load_config_here(config_file, os.environ), name), once=once, worker=name)
+
+    def read() -> Config:
+        return worker_config(load_config_here(config_file, os.environ), name)
+
+    return _serve(read(), Source(config_file, read, _log), once=once, worker=name)
 
 
-def _serve(config: Config, *, once: bool, worker: str | None = None) -> ExitCode:
-    configure_logs(level=config.log.level, format=config.log.format, file=config.log.file, stream=sys.stdout)
-    with service(config, os.environ, once=once, worker=worker) as daemon:
+def _serve(config: Config, source: Source, *, once: bool, worker: str | None = None) -> ExitCode:
+    _log(config)
+    with service(config, os.environ, once=once, worker=worker, source=source) as daemon:
         return daemon.run(once=once)
+
+
+def _log(config: Config) -> None:
+    configure_logs(level=config.log.level, format=config.log.format, file=config.log.file, stream=sys.stdout)

@@ -133,6 +133,9 @@ def _rejected(status: Mapping[str, Any], config: str) -> Iterator[Finding]:
 
 
 def _worries(status: Mapping[str, Any], config: str) -> Iterator[Finding]:
+    if refused := status["configuration"]["refused"]:
+        text = f"the configuration file is not what holds: it was refused: {refused}"
+        yield Finding(Mark.LOOK, text, f"mend it, then pfs-ingestd reload -c {config}")
     for what, disk in status["disks"].items():
         if disk["reason"]:
             yield Finding(Mark.LOOK, f"the disk of the {what}: {disk['reason']}", f"df {disk['folder']}")

@@ -118,6 +118,9 @@ def worker_file(installation: Installation) -> InstalledFile:
         r"(?<=^Description=).*$": "Worker %i of the ingestion of PFS exposures into their Butler repository",
         r"^# It is up after .*\n": "",
         r"(?<=^TimeoutStartSec=).*$": "5min",
+        # It has a status of its own, in which the command does not look for an answer.
+        r"^# Fails, and changes nothing, .*\n": "",
+        r"(?<=^ExecReload=).*$": "/bin/kill -HUP $MAINPID",
     }
     return InstalledFile(path=WORKER_PATH, text=_put(_shipped("systemd", "pfs-ingestd.service"), values))
 
@@ -133,6 +136,7 @@ def _unit(installation: Installation, command: str, more: str = "") -> dict[str,
         "User": installation.user,
         "Group": installation.group,
         "ExecStart": f"{_word(installation.program)} {command} -c {_word(installation.config_file)}{more}",
+        "ExecReload": f"{_word(installation.program)} reload -c {_word(installation.config_file)}",
         "ReadWritePaths": " ".join(map(_word, installation.folders.writable)),
         "ProtectHome": "read-only" if installation.folders.in_home else "yes",
     }
