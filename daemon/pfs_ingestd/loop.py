@@ -160,6 +160,7 @@ class Daemon:
         self._inbox_trouble: Trouble | None = None
         self._recovery_due = True
         self._scan_ordered = False
+        self._swept: datetime | None = None
         self._next_due: datetime | None = None
         self._once = False
         self._ending: Ending | None = None
@@ -370,6 +371,8 @@ class Daemon:
         # A root that is away is asked for as often as a repository would be.
         pause = min(self._pace.rescan, self._pace.probe_interval)
         self._next_scan = self._clock.now() + (pause if self._scanner.obstructed else self._pace.rescan)
+        if self._control.draining and not self._scan_ordered:
+            self._swept = self._swept or self._clock.now()
         if not self._scanned:
             self._scanned = True
             self._reporter.running()
@@ -410,10 +413,9 @@ class Daemon:
 
     def _is_drained(self) -> bool:
         """Say whether all was done that could be when a scan ended that began after the order."""
-        scan = self._scanner.last_scan
-        if self._busy or self._intake.copying or self._scan_ordered or scan is None:
+        if self._busy or self._intake.copying or self._swept is None:
             return False
-        return self._clock.now() - scan.at >= self._pace.settle
+        return self._clock.now() - self._swept >= self._pace.settle
 
 
 def _failed_fast(record: FileRecord) -> Ending:

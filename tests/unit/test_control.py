@@ -12,7 +12,7 @@ from pfs_ingestd.errors import Code, ExitCode, Fatal, Outage, Rejected, TryLater
 from pfs_ingestd.orders import Order, What
 from pfs_ingestd.ports import Hint, Reload
 from pfs_ingestd.records import State
-from rig import Impatient, Rig
+from rig import PATIENCE, Impatient, Rig
 
 B1, R1, CONFIG = raw_path(), raw_path(arm="r"), config_path()
 RAW_B1, RAW_R1 = Content(answer=raw_header()), Content(answer=raw_header(arm="r"))
@@ -222,6 +222,17 @@ def test_a_drain_takes_in_what_is_there_and_stops(draining):
     last = rig.status.written[-1]
     assert (last["state"], last["reason"]) == ("stopped", "drained by alice@summit (upgrade)")
     assert events(log, "daemon.draining", "daemon.stopped") == ["daemon.draining", "daemon.stopped"]
+
+
+def test_a_drain_ends_however_often_scans_are_made():
+    """Where scans follow one another sooner than files are at rest, the first after the order counts."""
+    draining = Draining(patience=replace(PATIENCE, settle=3 * SECOND))
+    rig = draining.rig
+    rig.pace = replace(rig.pace, rescan=SECOND / 3)
+    rig.restart()
+    rig.mailbox.stop_when = draining._wait  # noqa: SLF001 (the test's own)
+    draining.at(5, lambda: order(rig, What.DRAIN))
+    assert draining.run() is ExitCode.DONE
 
 
 def test_a_drain_is_seen_while_it_lasts(draining):
