@@ -10,7 +10,7 @@ from lsst.resources import ResourcePath
 from pfs_ingestd.adapters.repository import CreateReport, create_repository, open_repository, staging
 from pfs_ingestd.adapters.repository.artifacts import holds
 from pfs_ingestd.adapters.repository.failures import classify
-from pfs_ingestd.adapters.repository.objects import look_at
+from pfs_ingestd.adapters.repository.objects import look_at, objects_below
 from pfs_ingestd.errors import Code, Fatal, Outage, TryLater
 from pfs_ingestd.ports import Stored
 from postgres import asking
@@ -235,3 +235,11 @@ def test_a_copy_that_was_swept_is_made_again(on_servers, incoming):
     assert caught.value.code is Code.STORE_FAILED
     assert results(repository.ingest([an_exposure(12)], [raw_dataset(source)])) == [Stored.STORED]
     repository.close()
+
+
+def test_marks_of_folders_are_no_artifacts(bucket):
+    """What other releases of Butler, and consoles, put into a bucket for its folders is not listed."""
+    root = ResourcePath(f"{bucket}/store/", forceDirectory=True)
+    for key in ("store/PFS/", "store/PFS/raw/", "store/PFS/raw/file"):
+        root.client.put_object(Bucket=root.netloc, Key=key, Body=b"")
+    assert [found.uri.relativeToPathRoot for found in objects_below(root)] == ["store/PFS/raw/file"]

@@ -171,6 +171,9 @@ def objects_below(prefix: ResourcePath, beginning: str = "") -> Iterator[Object]
     """List the objects below a URI whose further keys have some beginning, ascending by key."""
     for page in _pages(prefix, "list_objects_v2", beginning):
         for entry in page.get("Contents", ()):
+            # Up to release 29 Butler marks each folder by an object of its name, as consoles do.
+            if entry["Key"].endswith("/"):
+                continue
             uri = _at(prefix, entry["Key"])
             yield Object(uri, entry["Size"], entry["ETag"].strip('"'), entry["LastModified"])
 
