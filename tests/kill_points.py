@@ -32,7 +32,7 @@ import yaml
 from lsst.resources import ResourcePath
 from sqlalchemy.engine.default import DefaultDialect
 
-from pfs_ingestd import wiring
+from pfs_ingestd import assembly
 from pfs_ingestd.adapters.repository import staging
 from pfs_ingestd.adapters.repository.artifacts import uri_of
 from pfs_ingestd.adapters.repository.copier import Lane
@@ -416,7 +416,7 @@ def copy_ramps_beside() -> None:
         link(source, *arguments, **options)
 
     os.link = refuse_ramps
-    wiring.INLINE_BYTES = INLINE_BYTES
+    assembly.INLINE_BYTES = INLINE_BYTES
     Lane.put = lambda lane, task, **_: lane.run(task)
 
 

@@ -264,7 +264,7 @@ def test_f44_an_outage_of_the_repository_is_waited_for(site, clock, weather, mon
 @pytest.mark.parametrize("weather", [full_disk, failing_disk, stopped_store], indirect=True)
 def test_f44_an_outage_ends_the_copies_beside_the_loop(site, clock, weather, monkeypatch):
     """When copies fail because the disk does, no file is charged, and all arrive when it is well again."""
-    monkeypatch.setattr("pfs_ingestd.wiring.INLINE_BYTES", 0)
+    monkeypatch.setattr("pfs_ingestd.assembly.INLINE_BYTES", 0)
     monkeypatch.setattr(Lane, "put", lambda lane, task, **_: lane.run(task))
     site.configure(ingest={"transfer": "copy"})
     with watch(site, clock) as watching, capture_logs() as logs:
@@ -293,7 +293,7 @@ def test_files_copied_beside_the_loop_are_stored(site, monkeypatch, transfer):
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
         link(source, *args, **kwargs)
 
-    monkeypatch.setattr("pfs_ingestd.wiring.INLINE_BYTES", 0)
+    monkeypatch.setattr("pfs_ingestd.assembly.INLINE_BYTES", 0)
     monkeypatch.setattr(os, "link", refuse_raws)
     site.configure(ingest={"transfer": transfer}, watch={"settle": "0s"})
     night, same = write(site.data, visits=2), write(site.folder / "same", visits=2)

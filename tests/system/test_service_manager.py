@@ -81,7 +81,7 @@ def test_the_output_is_one_json_object_a_line(site):
 _HALTED_COPIES = """
 import os, time
 from pathlib import Path
-from pfs_ingestd import wiring
+from pfs_ingestd import assembly
 
 here = Path(__file__).parent
 
@@ -93,7 +93,7 @@ def halted(copy):
         return copy(*arguments)
     return wait_and_copy
 
-wiring.INLINE_BYTES = 0
+assembly.INLINE_BYTES = 0
 os.copy_file_range, os.sendfile = halted(os.copy_file_range), halted(os.sendfile)
 """
 
