@@ -162,6 +162,8 @@ class Theatre:
     databases: tuple[str, ...] = ("sqlite", "postgresql")
 
     def __init__(self, folder: Path, transfer: str) -> None:
+        # Whoever comes next takes the one before for dead, which he is.
+        staging.YOUNG_S, staging.ABANDONED = 0, timedelta(0)
         self._origin = folder / "origin"
         self.site = folder / "site"
         self.data = self.site / "data"
@@ -300,8 +302,6 @@ class ServedTheatre(Theatre):
         self._registry = ""
         self._bucket = ""
         os.environ.update(self._store.environment)
-        # Whoever comes next takes the one before for dead, which he is.
-        staging.ABANDONED = timedelta(0)
         super().__init__(folder, transfer)
 
     def make_repository(self, root: Path) -> None:

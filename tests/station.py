@@ -245,8 +245,8 @@ class StationCopier:
             yield copies
         finally:
             for copy in copies:
-                if copy.path:
-                    copy.path.unlink()
+                if copy.where:
+                    Path(copy.where).unlink()
 
     def cancel(self) -> None:
         """Forget what was to be copied."""
@@ -262,7 +262,7 @@ class StationCopier:
             return Copy(sighting.path, error=TryLater(Code.STORE_FAILED, str(error.strerror)))
         except TryLater as error:
             return Copy(sighting.path, error=error)
-        return Copy(sighting.path, path)
+        return Copy(sighting.path, str(path))
 
 
 class _Counting:
