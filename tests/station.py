@@ -281,7 +281,7 @@ class _Counting:
 
 
 def _content(dataset: Dataset) -> bytes:
-    content, now = (dataset.copy or dataset.path).read_bytes(), dataset.path.stat()
+    content, now = Path(dataset.copy or dataset.path).read_bytes(), dataset.path.stat()
     seen = dataset.seen
     if seen and (now.st_size, now.st_mtime_ns, now.st_ino) != (seen.size, seen.mtime_ns, seen.inode):
         raise TryLater(Code.RACE, "it changed while it was being stored")
