@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 OLDEST := .venv-oldest
 # Of the whole program what is done by command, and a night; see docs/decisions/releases.md.
-OLDEST_TESTS := $(addprefix tests/,unit conformance machine integration \
+OLDEST_TESTS := $(addprefix tests/,unit conformance integration \
 	$(addprefix system/test_,audit.py beside_a_person.py by_command.py operators.py watched_night.py))
 OLDEST_LEFT_OUT := $(addprefix tests/,integration/test_kill_points.py integration/test_half_written.py)
 
@@ -18,10 +18,10 @@ demo: $(STAMP)
 	$(BIN)/pfs-ingestd demo -c config/demo.yaml
 
 test: $(STAMP)
-	$(BIN)/pytest -n 4 --dist worksteal
+	$(BIN)/pytest -n 6 --dist worksteal
 
 test-oldest: $(OLDEST)/installed
-	$(OLDEST)/bin/pytest -n 4 --dist worksteal -p no:cacheprovider $(OLDEST_TESTS) $(OLDEST_LEFT_OUT:%=--ignore=%)
+	$(OLDEST)/bin/pytest -n 6 --dist worksteal -p no:cacheprovider $(OLDEST_TESTS) $(OLDEST_LEFT_OUT:%=--ignore=%)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -1,5 +1,6 @@
 """Commands typed within the process of the tests, and logging left as other tests expect it."""
 
+import inspect
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ from click.testing import CliRunner, Result
 from pfs_ingestd.cli import main
 
 __all__ = ["logging_restored", "typed"]
+
+# Before click 8.2 a runner mixes what is printed to stderr into stdout, unless it is told not to.
+_APART = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
 
 
 @contextmanager
@@ -33,7 +37,7 @@ def logging_restored() -> Iterator[None]:
 def typed(*arguments: object) -> Result:
     """Run a command to its end; what it raises but an exit is a failure of the test."""
     with logging_restored():
-        done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        done = CliRunner(**_APART).invoke(main, [str(argument) for argument in arguments])
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done

@@ -58,7 +58,7 @@ def site(tmp_path_factory):
 
 def show(site, subject, *options):
     done = typed("show", "-c", site.config_file, subject, *options)
-    return done.exit_code, done.output
+    return done.exit_code, done.stdout + done.stderr
 
 
 def told(site, subject, *options):
@@ -256,4 +256,4 @@ def test_without_an_inbox_it_says_that_no_daemon_has_run(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text("repository: r\nwatch: {raw: data}\nstate: {database: inbox.db}\n", encoding="utf-8")
     done = typed("show", "-c", config, "1000")
-    assert (done.exit_code, "error [vanished]" in done.output) == (1, True)
+    assert (done.exit_code, "error [vanished]" in done.stderr) == (1, True)
