@@ -8,9 +8,10 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, DatasetIdGenEnum, DatasetRef, FileDataset
 from lsst.daf.butler._registry_shim import RegistryShim
 from lsst.daf.butler.registry.interfaces import Database
+from lsst.resources.file import FileResourcePath
 
 from pfs_ingestd.adapters.repository import RepositoryBroom, create_repository, open_repository
 from pfs_ingestd.adapters.repository import session as sessions
@@ -449,3 +450,57 @@ def test_who_lost_his_locks_takes_back_nothing_of_others(place, stop, tmp_path, 
     assert mine.exists()
     answer = Stored.ALREADY_THERE if same else Stored.CONFLICT
     assert results(slow.ingest([], [raw_dataset(mine)])) == [answer]
+
+
+def plain_ingest(place, path):
+    """Store a raw as programs do that know nothing of us, in a Butler of its own."""
+    with Butler.from_config(place.root, writeable=True) as butler:
+        [camera] = butler.query_dimension_records("detector", instrument="PFS", where="full_name = 'r1'")
+        data_id = butler.registry.expandDataId(
+            instrument="PFS", exposure=12, arm="r", spectrograph=1, detector=camera.id
+        )
+        ref = DatasetRef(
+            butler.get_dataset_type("raw"),
+            data_id,
+            "PFS/raw/all",
+            id_generation_mode=DatasetIdGenEnum.DATAID_TYPE_RUN,
+        )
+        butler.ingest(FileDataset(str(path), ref), transfer="copy")
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["same bytes", "other bytes"])
+def test_what_another_program_is_storing_is_waited_for(place, stop, tmp_path, same):
+    """Butler.ingest has its artifact in place and has not committed: it is not overwritten, but compared."""
+    host = place.host()
+    host.ingest([an_exposure(12)], [])
+    theirs = ccd_file(tmp_path / "a.fits")
+    mine = ccd_file(tmp_path / "b.fits", seed=0 if same else 1)
+    first, second = both(
+        place,
+        stop(FileResourcePath, "transfer_from"),
+        lambda: plain_ingest(place, theirs),
+        lambda: host.ingest([], [raw_dataset(mine)]),
+    )
+
+    assert first.exception() is None
+    assert outcome(second) == [Stored.ALREADY_THERE if same else Stored.CONFLICT]
+    assert place.artifacts() == {ARTIFACT: theirs.read_bytes()}
+
+
+def test_another_program_that_comes_while_we_store(place, stop, tmp_path):
+    """Its undo may take our artifact with it; what is stored again is whole, under the same id."""
+    host = place.host()
+    host.ingest([an_exposure(12)], [])
+    mine = ccd_file(tmp_path / "a.fits")
+    first, _ = both(
+        place,
+        stop(Batch, "_transfer"),
+        lambda: host.ingest([], [raw_dataset(mine)]),
+        lambda: plain_ingest(place, mine),
+    )
+
+    [stored] = first.result()
+    assert stored.result is Stored.STORED
+    [again] = host.ingest([], [raw_dataset(mine)])
+    assert again.dataset_id == stored.dataset_id
+    assert place.artifacts() == {ARTIFACT: mine.read_bytes()}

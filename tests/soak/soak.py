@@ -18,10 +18,12 @@ from rich.table import Table
 
 import forked
 from kill_points import Report, inflict
+from pfs_ingestd.adapters.repository import create_repository
 from pfs_ingestd.records import PENDING, State
 from postgres import postgres_server
 from s3 import s3_server
-from system.service import FEW_CAMERAS, Site, burst, pfs_ingestd, stored, wanted, write
+from system.hosts import Hosts
+from system.service import FEW_CAMERAS, Site, burst, pfs_ingestd, stored, wait_for, wanted, write
 
 __all__ = ["main"]
 
@@ -29,6 +31,8 @@ COPIES = {"copy", "move"}
 TRANSFERS = ("link", "hardlink", "symlink", "relsymlink", "copy", "move", "direct")
 LONGEST_LIFE = 0.7
 """Seconds after its first word until a daemon is killed, at most; it needs less for what has arrived."""
+
+HOSTS = 3
 
 COLUMNS = ("inflicted", "lost", "twice", "stuck", "harmed", "left")
 
@@ -102,6 +106,47 @@ def deaths(transfer: str, *, every: bool) -> Iterator[tuple[str, Report]]:
             )
 
 
+def many_hosts(rounds: int, seed: int) -> Report:
+    """Let nights arrive in parts at three hosts with one repository, and kill one or the other."""
+    report = Report()
+    chance = random.Random(f"hosts {seed}")  # noqa: S311 (the same moments each time)
+    with postgres_server() as server, tempfile.TemporaryDirectory() as name:
+        root = Path(name).resolve() / "repo"
+        create_repository(str(root), registry=server.new_registry())
+        hosts, nights = Hosts(root.parent, root, HOSTS), []
+        given = [0] * HOSTS
+        for number in range(rounds):
+            night = write(
+                root.parent / f"night-{number}",
+                visits=4,
+                first_visit=1000 * (number + 1),
+                cameras=("b1", "r1", "n1", "b2", "r2", "b3"),
+            )
+            nights.append(night)
+            paths = [path.relative_to(night.directory) for path in (*night.raws, *night.configs)]
+            # Some come to two hosts.
+            parts = [(chance.randrange(HOSTS), path) for path in paths + chance.sample(paths, 6)]
+            for host, path in dict.fromkeys(chance.sample(parts, len(parts))):
+                hosts.give(host, night.directory, path)
+                given[host] += 1
+                time.sleep(chance.uniform(0, 0.05))
+            victim = chance.randrange(HOSTS)
+            hosts.services[victim].kill()
+            report.deaths += 1
+            hosts.services[victim] = hosts.sites[victim].start()
+        try:
+            wait_for(lambda: hosts.settled(given), "every host to be through", seconds=300)
+        except AssertionError as error:
+            report.stuck.append(f"hosts: {error}")
+        hosts.close()
+        expected, found = Counter(wanted(*nights)), Counter(stored(root))
+        report.lost += [f"hosts: {content}" for content in (expected - found).elements()]
+        report.twice += [f"hosts: {content}" for content in (found - expected).elements()]
+        report.harmed += [f"hosts: {rejected}" for rejected in hosts.rejected()]
+        report.left += [str(path) for path in root.glob(".pfs-ingestd-*")]
+    return report
+
+
 def main() -> int:
     """Do all of it, and print a table."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -111,12 +156,15 @@ def main() -> int:
     parser.add_argument(
         "--transfer", nargs="*", choices=TRANSFERS, default=TRANSFERS, help="these modes only"
     )
+    parser.add_argument("--rounds", type=int, default=40, help="nights that arrive at several hosts")
     parser.add_argument("--files", type=int, default=60_000, help="files in a burst")
     options = parser.parse_args()
     table = Table("damage", *COLUMNS)
     flooded = flood(options.files)
     table.add_row("files in a burst", *_cells(flooded))
-    complaints = [*flooded.damage]
+    shared = many_hosts(options.rounds, options.seed)
+    table.add_row("SIGKILL, several hosts", *_cells(shared))
+    complaints = [*flooded.damage, *shared.damage]
     for transfer in options.transfer:
         for damage, report in (
             *deaths(transfer, every=not options.changes),
