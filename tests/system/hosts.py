@@ -1,6 +1,6 @@
 """Several hosts: each has a daemon with its own configuration, inbox and folders, all one repository."""
 
-from pfs_ingestd.records import PENDING
+from pfs_ingestd.records import PENDING, State
 from system.service import Site
 
 __all__ = ["Hosts"]
@@ -40,6 +40,10 @@ class Hosts:
             if sum(counts.values()) < wanted_files or any(counts[state] for state in PENDING):
                 return False
         return True
+
+    def waiting(self):
+        """Count the pfsConfigs that wait for their visits, at all hosts."""
+        return sum(site.counts()[State.WAITING] for site in self.sites)
 
     def rejected(self):
         """Tell what was rejected, by host: path and code."""
