@@ -148,10 +148,11 @@ def test_replace_stores_the_file_that_an_operator_chose(site):
     rival.write_bytes(content)
     service.wait_for_counts(ingested=4, waiting=1, rejected=1)
 
-    code = site.run("replace", rival).returncode
+    done = site.run("replace", "--json", rival)
 
     files = {file["path"]: file for file in json.loads(site.run("list", "--json").stdout)}
-    assert (code, site.counts()) == (0, counted(ingested=5, waiting=1))
+    assert (done.returncode, site.counts()) == (0, counted(ingested=5, waiting=1))
+    assert json.loads(done.stdout) == files[str(rival)]
     assert files[str(rival)]["dataset_id"] == files[str(first)]["dataset_id"]
     assert files[str(first)]["changed"] == f"its dataset was replaced by {rival}"
     digests = {digest for *_, digest in stored(site.repository)}

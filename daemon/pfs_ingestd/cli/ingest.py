@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from pfs_ingestd.cli.options import config_option, instrument_option, transfer_option
-from pfs_ingestd.cli.output import exits, progress_bars
+from pfs_ingestd.cli.options import config_option, instrument_option, json_option, transfer_option
+from pfs_ingestd.cli.output import exits, facts_of, print_json, progress_bars
 from pfs_ingestd.config import load_config
 from pfs_ingestd.errors import Code, ExitCode
 from pfs_ingestd.logs import configure_logs
@@ -100,8 +100,9 @@ def ingest_pfs_config(
 @click.command()
 @config_option
 @click.argument("path", type=click.Path(path_type=Path))
+@json_option
 @exits
-def replace(config_file: Path, path: Path) -> ExitCode:
+def replace(config_file: Path, path: Path, as_json: bool) -> ExitCode:  # noqa: FBT001 (click passes a flag by name)
     """Store the file at PATH in the place of what the repository has under its data ID.
 
     For a file that was changed after it was ingested, or that conflicts with one that was. The dataset keeps
@@ -110,7 +111,10 @@ def replace(config_file: Path, path: Path) -> ExitCode:
     config = load_config(config_file, os.environ)
     configure_logs(level="warning", format="auto", file=None, stream=sys.stderr)
     record = replace_file(config, Path(os.path.abspath(path)), os.environ)  # noqa: PTH100 (links are part of a path's name)
-    click.echo(f"{path_text(record.path)} is stored as dataset {record.dataset_id}")
+    if as_json:
+        print_json(facts_of(record))
+    else:
+        click.echo(f"{path_text(record.path)} is stored as dataset {record.dataset_id}")
     return ExitCode.DONE
 
 

@@ -8,11 +8,11 @@ import click
 
 from pfs_ingestd.by_hand import Moved
 from pfs_ingestd.cli.options import absolute, config_option, json_option
-from pfs_ingestd.cli.output import exits, print_error, print_json, print_table
+from pfs_ingestd.cli.output import exits, facts_of, print_error, print_json, print_table
 from pfs_ingestd.config import check_config, load_config
 from pfs_ingestd.desk import retry_files, select_files, skip_files
 from pfs_ingestd.errors import ExitCode
-from pfs_ingestd.records import FileRecord, State, path_text
+from pfs_ingestd.records import State, path_text
 
 __all__ = ["check_config_file", "list_files", "retry", "skip"]
 
@@ -45,7 +45,7 @@ def list_files(
     found = select_files(config, states=[State(state) for state in states], visits=visits)
     records = sorted(found, key=lambda record: (record.visit, record.path))
     if as_json:
-        print_json([_facts(record) for record in records])
+        print_json([facts_of(record) for record in records])
         return ExitCode.DONE
     rows = [
         (
@@ -120,30 +120,10 @@ def _summary(moved: Moved, what: str, *, as_json: bool) -> ExitCode:
             {"path": path_text(path), "code": error.code, "error": error.message, "hint": error.hint}
             for path, error in moved.left
         ]
-        print_json({"moved": [_facts(record) for record in moved.records], "left": left})
+        print_json({"moved": [facts_of(record) for record in moved.records], "left": left})
     else:
         for _, error in moved.left:
             print_error(error)
         number = len(moved.records)
         click.echo(f"{number} file{'' if number == 1 else 's'} {what}")
     return ExitCode.SOME_REJECTED if moved.left else ExitCode.DONE
-
-
-def _facts(record: FileRecord) -> dict[str, object]:
-    return {
-        "path": path_text(record.path),
-        "kind": record.kind,
-        "state": record.state,
-        "visit": record.visit,
-        "arm": record.arm,
-        "spectrograph": record.spectrograph,
-        "size": record.size,
-        "attempts": record.attempts,
-        "not_before": record.not_before and record.not_before.isoformat(),
-        "code": record.code,
-        "error": record.error,
-        "changed": record.changed,
-        "first_seen": record.first_seen.isoformat(),
-        "updated": record.updated.isoformat(),
-        "dataset_id": record.dataset_id,
-    }

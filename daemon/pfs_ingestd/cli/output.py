@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pfs_ingestd.errors import Code, ExitCode, Fatal, IngestdError, Outage, TryLater
+from pfs_ingestd.records import FileRecord, path_text
 from pfs_ingestd.text import one_line
 
-__all__ = ["exits", "print_error", "print_json", "print_rows", "print_table", "progress_bars"]
+__all__ = ["exits", "facts_of", "print_error", "print_json", "print_rows", "print_table", "progress_bars"]
 
 P = ParamSpec("P")
 
@@ -112,3 +113,24 @@ def _exit_code(error: IngestdError) -> ExitCode:
     if isinstance(error, Fatal):
         return _EXITS.get(error.code, ExitCode.CONFIGURATION)
     return ExitCode.SOME_REJECTED
+
+
+def facts_of(record: FileRecord) -> dict[str, object]:
+    """Write a file's record for scripts."""
+    return {
+        "path": path_text(record.path),
+        "kind": record.kind,
+        "state": record.state,
+        "visit": record.visit,
+        "arm": record.arm,
+        "spectrograph": record.spectrograph,
+        "size": record.size,
+        "attempts": record.attempts,
+        "not_before": record.not_before and record.not_before.isoformat(),
+        "code": record.code,
+        "error": record.error,
+        "changed": record.changed,
+        "first_seen": record.first_seen.isoformat(),
+        "updated": record.updated.isoformat(),
+        "dataset_id": record.dataset_id,
+    }
