@@ -18,10 +18,10 @@ demo: $(STAMP)
 	$(BIN)/pfs-ingestd demo -c config/demo.yaml
 
 test: $(STAMP)
-	$(BIN)/pytest -n 6 --dist worksteal
+	$(BIN)/pytest -n 4 --dist worksteal
 
 test-oldest: $(OLDEST)/installed
-	$(OLDEST)/bin/pytest -n 6 --dist worksteal -p no:cacheprovider $(OLDEST_TESTS) $(OLDEST_LEFT_OUT:%=--ignore=%)
+	$(OLDEST)/bin/pytest -n 4 --dist worksteal -p no:cacheprovider $(OLDEST_TESTS) $(OLDEST_LEFT_OUT:%=--ignore=%)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
