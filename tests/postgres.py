@@ -77,10 +77,15 @@ class Databases:
         return f"{self._dsn('postgres')}&options=-csearch_path={name}"
 
     def copied(self, url: str) -> str:
-        """Copy a database that nobody is connected to; give the URL of the copy, of the same kind."""
+        """Copy a database that nobody uses any more; give the URL of the copy, of the same kind."""
         origin = url.partition("@/")[2].partition("?")[0]
         name = f"test_{uuid4().hex}"
         with asking(self._dsn("postgres")) as cursor:
+            # A connection that was closed is a session of the server for a moment more: it is waited for.
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid, 60000)) FROM pg_stat_activity WHERE datname = %s",
+                (origin,),
+            )
             cursor.execute(f"CREATE DATABASE {name} TEMPLATE {origin}")
         return url.replace(origin, name)
 
