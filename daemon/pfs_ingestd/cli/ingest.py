@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pfs_ingestd.cli.options import config_option, instrument_option, json_option, transfer_option
+from pfs_ingestd.cli.options import absolute, config_option, instrument_option, json_option, transfer_option
 from pfs_ingestd.cli.output import exits, facts_of, print_json, progress_bars
 from pfs_ingestd.config import load_config
 from pfs_ingestd.errors import Code, ExitCode
@@ -110,7 +110,8 @@ def replace(config_file: Path, path: Path, as_json: bool) -> ExitCode:  # noqa: 
     """
     config = load_config(config_file, os.environ)
     configure_logs(level="warning", format="auto", file=None, stream=sys.stderr)
-    record = replace_file(config, Path(os.path.abspath(path)), os.environ)  # noqa: PTH100 (links are part of a path's name)
+    [whole] = absolute([path])
+    record = replace_file(config, whole, os.environ)
     if as_json:
         print_json(facts_of(record))
     else:
@@ -147,8 +148,8 @@ def _verdict(result: Result) -> str:
 
 def _expand(arguments: Sequence[str]) -> Sequence[Path]:
     """Take each argument as a path or, where there is none, as a glob."""
-    paths = []
+    paths: list[Path] = []
     for argument in arguments:
         matches = [argument] if os.path.lexists(argument) else sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 (an absolute pattern)
-        paths += [Path(os.path.abspath(match)) for match in matches or [argument]]  # noqa: PTH100 (links are part of a path's name)
+        paths += absolute([Path(match) for match in matches or [argument]])
     return list(dict.fromkeys(paths))
