@@ -165,7 +165,9 @@ def both(place, halted, first, second):
     arrived, go_on = halted
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(first)
+        one.add_done_callback(lambda _: arrived.set())
         assert arrived.wait(PATIENCE)
+        assert not one.done(), f"it never came there: {one.exception()!r}"
         other = pool.submit(second)
         place.wait_for_a_waiter(other)
         go_on.set()
@@ -455,7 +457,9 @@ def test_who_lost_his_locks_takes_back_nothing_of_others(place, stop, tmp_path, 
 def plain_ingest(place, path):
     """Store a raw as programs do that know nothing of us, in a Butler of its own."""
     with Butler.from_config(place.root, writeable=True) as butler:
-        [camera] = butler.query_dimension_records("detector", instrument="PFS", where="full_name = 'r1'")
+        [camera] = butler.query_dimension_records(
+            "detector", instrument="PFS", where="detector.full_name = 'r1'"
+        )
         data_id = butler.registry.expandDataId(
             instrument="PFS", exposure=12, arm="r", spectrograph=1, detector=camera.id
         )
