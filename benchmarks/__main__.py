@@ -10,20 +10,18 @@ from typing import Any
 
 from benchmarks.figures import Figure, show
 
-ALL = ("ingest", "scan", "audit", "latency", "growth", "memory", "copy", "scale")
-"""In this order: `latency` polls the archive that `scan` leaves behind."""
-
-
 QUICK = {
     "ingest": "--visits 5 --archive 10 --runs 1 --reference 12",
     "scan": "--files 2600 --seconds 3",
+    "audit": "--files 2600",
     "latency": "--visits 8 --runs 1",
     "growth": "--sizes 1200 --visits 5 --runs 1",
     "memory": "--files 2400 --warm-up 1200",
-    "scale": "--visits 40 --batch 100",
     "copy": "--ramps 1 --size 0.1 --rounds 1 --visits 4",
+    "scale": "--visits 40 --batch 100",
 }
-"""Options with which each comes to its end within minutes: to see that it does, not to measure."""
+"""The benchmarks in their order (`latency` polls the archive that `scan` leaves behind), and the options with
+which each comes to its end within minutes: to see that it does, not to measure."""
 
 
 def _measured(name: str, work: Path, *, quick: bool) -> dict[str, Any] | None:
@@ -47,16 +45,16 @@ def _measured(name: str, work: Path, *, quick: bool) -> dict[str, Any] | None:
 def main() -> int:
     """Run those that were named, or all; return 1 if a target was missed, 2 if one of them failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"Some of {', '.join(ALL)}; all by default.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"Of {', '.join(QUICK)}; all by default.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object instead of a table.")
     parser.add_argument("--work", type=Path, help="Folder to work in, and to leave what can be used again.")
     parser.add_argument("--quick", action="store_true", help="Only see that all run; no figure counts.")
     chosen = parser.parse_args()
-    if unknown := set(chosen.names) - set(ALL):
+    if unknown := set(chosen.names) - QUICK.keys():
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory(prefix="pfs-ingestd-bench-") as folder:
         work = chosen.work or Path(folder)
-        results = {name: _measured(name, work / name, quick=chosen.quick) for name in chosen.names or ALL}
+        results = {name: _measured(name, work / name, quick=chosen.quick) for name in chosen.names or QUICK}
     measured = {name: result for name, result in results.items() if result is not None}
     figures = {name: [Figure(**each) for each in result["figures"]] for name, result in measured.items()}
     if chosen.json:
