@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pfs_ingestd.errors import (
     Code,
     Contended,
+    Fatal,
     Incomplete,
     IngestdError,
     Outage,
@@ -23,6 +24,7 @@ __all__ = [
     "Patience",
     "batch",
     "described",
+    "elsewhere",
     "failed",
     "judged",
     "noticed",
@@ -48,6 +50,32 @@ AWAY_INTERVAL = timedelta(seconds=2)
 CONTENDED_INTERVAL = timedelta(seconds=30)
 """How soon a file is tried again whose visit another process holds locked. To find that out takes ten
 seconds, in which nothing else is stored."""
+
+_ELSEWHERE = {"copy": "copy", "move": "move", "auto": "copy", "direct": "direct"}
+
+
+def elsewhere(transfer: str, store: str) -> str:
+    """Tell what a transfer mode means where artifacts are not files of this machine.
+
+    Parameters
+    ----------
+    transfer : `str`
+        A transfer mode of Butler.
+    store : `str`
+        The datastore, to be named.
+
+    Raises
+    ------
+    Fatal
+        If it cannot be done.
+    """
+    if transfer not in _ELSEWHERE:
+        raise Fatal(
+            Code.CONFIGURATION,
+            f"the transfer mode {transfer} needs a datastore on this machine: there are no links to {store}",
+            hint="set ingest.transfer (or --transfer) to copy or move",
+        )
+    return _ELSEWHERE[transfer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

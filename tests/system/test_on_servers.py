@@ -2,6 +2,8 @@
 
 import pytest
 
+from pfs_ingestd.doctor.findings import Level
+from pfs_ingestd.doctor.stores import repository_findings
 from repository_files import get
 from served import a_served_repository
 from system.service import Site, butler, pfs_ingestd, stored, wanted, write
@@ -41,16 +43,16 @@ def test_a_night_is_taken_in_and_read_back(site):
     assert get(site.repository, "raw.metadata", **camera)["W_VISIT"] == visit
 
 
-def test_links_end_the_daemon_at_once(site):
-    """A transfer that a store cannot do is told in one line, with what to do, before anything is tried."""
-    write(site.data)
-    done = site.run("run", "--once")
-    status = site.status()
+def test_links_are_refused(site):
+    """A transfer that a store cannot do is told by the start, check-config and doctor alike."""
+    told = "the transfer mode link needs a datastore on this machine"
+    done, checked = site.run("run", "--once"), site.run("check-config")
+    examined = list(repository_findings(site.config, as_service=True))
 
-    assert done.returncode == 78
-    assert "the transfer mode link needs a datastore on this machine" in status["reason"]
-    assert "ingest.transfer" in status["reason"]
-    assert site.counts()["ingested"] == 0
+    assert [done.returncode, checked.returncode] == [78, 78]
+    assert f"ingest.transfer: {told}" in done.stderr
+    assert f"ingest.transfer: {told}" in checked.stdout
+    assert [told in found.text for found in examined if found.level is Level.ERROR] == [True]
 
 
 def test_init_tells_what_is_wrong_without_a_secret(tmp_path, bucket):

@@ -515,6 +515,39 @@ def test_checking_finds_nothing_where_all_is_well(tmp_path):
     assert check_config(path, {}) == []
 
 
+@pytest.mark.parametrize(
+    ("repository", "transfer", "refused"),
+    [
+        ("datastore: {root: 's3://bucket/store'}", "link", True),
+        ("datastore: {root: 's3://bucket/store'}", "relsymlink", True),
+        ("datastore: {root: 's3://bucket/store'}", "move", False),
+        ("datastore: {root: 's3://bucket/store'}", "auto", False),
+        ("datastore: {root: <butlerRoot>}", "link", False),
+        ("datastore: {root: 'file:///store'}", "link", False),
+        ("datastore: {datastores: []}", "link", False),
+        ("registry: {db: x}", "link", False),
+        ("- 1", "link", False),
+        ("{", "link", False),
+        ("", "link", False),
+    ],
+)
+def test_a_transfer_that_the_datastore_cannot_do_is_found(tmp_path, repository, transfer, refused):
+    """There are no links to a store: who checks the configuration learns it as at the start of the daemon."""
+    for name in ("data", "repo"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "repo/butler.yaml").write_text(repository)
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"repository: repo\nwatch: {{raw: data, pfsConfig: data}}\nlog: {{file: log}}\n"
+        f"ingest: {{transfer: {transfer}}}"
+    )
+    told = (
+        f"ingest.transfer: the transfer mode {transfer} needs a datastore on this machine: there are no links"
+        " to s3://bucket/store; set ingest.transfer (or --transfer) to copy or move"
+    )
+    assert check_config(path, {}) == [told] * refused
+
+
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     overrides=st.dictionaries(

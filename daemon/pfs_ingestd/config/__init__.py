@@ -12,6 +12,7 @@ from pfs_ingestd.config.model import (
     StatusConfig,
     WatchConfig,
     WebhookUrl,
+    is_elsewhere,
 )
 from pfs_ingestd.config.rules import Problem, conflicts, problems, written_files
 
@@ -30,6 +31,7 @@ __all__ = [
     "WebhookUrl",
     "check_config",
     "conflicts",
+    "is_elsewhere",
     "keys",
     "load_config",
     "load_config_here",

@@ -33,6 +33,7 @@ __all__ = [
     "StatusConfig",
     "WatchConfig",
     "WebhookUrl",
+    "is_elsewhere",
 ]
 
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")
@@ -84,6 +85,11 @@ class WebhookUrl:
 
     def __repr__(self) -> str:
         return f"WebhookUrl({origin(self.url)!r})"
+
+
+def is_elsewhere(place: str) -> bool:
+    """Say whether what a path or URI names is not on this machine."""
+    return bool(_SCHEME.match(place)) and not place.startswith("file:")
 
 
 def _folder(info: ValidationInfo) -> Path:
@@ -291,10 +297,10 @@ class Config(_Section):
     @property
     def repository_path(self) -> Path | None:
         """The repository's place on this machine; `None` if it is elsewhere."""
-        if not _SCHEME.match(self.repository):
-            return Path(self.repository)
-        uri = urlsplit(self.repository)
-        return Path(unquote(uri.path)) if uri.scheme == "file" else None
+        if is_elsewhere(self.repository):
+            return None
+        scheme = _SCHEME.match(self.repository)
+        return Path(unquote(urlsplit(self.repository).path) if scheme else self.repository)
 
     @property
     def lock_file(self) -> Path:

@@ -7,8 +7,13 @@ from itertools import permutations
 from pathlib import Path
 from typing import NamedTuple
 
-from pfs_ingestd.config.model import Config
+import yaml
+
+from pfs_ingestd.config.model import Config, is_elsewhere
 from pfs_ingestd.config.units import seconds_text
+from pfs_ingestd.errors import Fatal
+from pfs_ingestd.policy import elsewhere
+from pfs_ingestd.redaction import redacted
 
 __all__ = ["Problem", "conflicts", "problems", "worries", "written_files"]
 
@@ -157,6 +162,24 @@ def _repository_problems(config: Config) -> Iterator[Problem]:
         yield Problem("repository", f"{error.strerror}: {marker}")
     except OSError:
         return  # a file system that does not answer may do so when the repository is opened
+    else:
+        yield from _transfer_problems(config, marker)
+
+
+def _transfer_problems(config: Config, marker: Path) -> Iterator[Problem]:
+    """See that the datastore can do the transfer, where the repository's own configuration says where it is.
+
+    Whatever else there may be in it is Butler's to understand, and to complain of.
+    """
+    try:
+        root = yaml.safe_load(marker.read_bytes())["datastore"]["root"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return
+    if is_elsewhere(str(root)):
+        try:
+            elsewhere(config.ingest.transfer, redacted(str(root)))
+        except Fatal as error:
+            yield Problem("ingest.transfer", f"{error.message}; {error.hint}")
 
 
 def _file_problems(config: Config) -> Iterator[Problem]:

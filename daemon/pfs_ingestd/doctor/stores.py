@@ -13,15 +13,16 @@ from pfs_ingestd.adapters.headers import FitsHeaders
 from pfs_ingestd.adapters.inbox import open_inbox
 from pfs_ingestd.adapters.repository import Features, RepositoryTrial, places_of
 from pfs_ingestd.adapters.system import InstanceLock
-from pfs_ingestd.config import Config
+from pfs_ingestd.config import Config, is_elsewhere
 from pfs_ingestd.doctor.facts import Clock, Credentials, Reading
 from pfs_ingestd.doctor.findings import Finding, error, ok, warning
 from pfs_ingestd.doctor.judgement import of_error, of_reading
-from pfs_ingestd.errors import IngestdError, Vanished
+from pfs_ingestd.errors import Fatal, IngestdError, Vanished
 from pfs_ingestd.exposure import RawHeader
 from pfs_ingestd.parts import configured_runs, watched_folder
 from pfs_ingestd.pfs import corrections
 from pfs_ingestd.pfs.headers import RAW_CARDS
+from pfs_ingestd.policy import elsewhere
 from pfs_ingestd.ports import Dataset, Stored
 from pfs_ingestd.records import Sighting, State, path_text
 from pfs_ingestd.redaction import redacted
@@ -89,6 +90,11 @@ def repository_findings(config: Config, *, as_service: bool) -> Iterator[Finding
         f" {features.observation}, runs {runs}"
     )
     yield fault or ok("registry and datastore can be written to; nothing was left there")
+    if is_elsewhere(features.datastore):
+        try:
+            elsewhere(config.ingest.transfer, features.datastore)
+        except Fatal as failure:
+            yield of_error(failure)
     yield from map(of_reading, readings_of(features))
 
 

@@ -9,6 +9,8 @@ from lsst.daf.butler import ButlerConfig
 from lsst.daf.butler.repo_relocation import BUTLER_ROOT_TAG
 from lsst.resources import ResourcePath
 
+from pfs_ingestd.adapters.repository.failures import classify
+from pfs_ingestd.adapters.repository.objects import STORE_ERRORS
 from pfs_ingestd.adapters.repository.session import configuration_of
 from pfs_ingestd.errors import Code, Fatal
 
@@ -39,6 +41,8 @@ def places_of(root: str) -> Places:
     ------
     Fatal
         If the configuration is elsewhere, and a package is missing that reads it there.
+    Outage
+        If the configuration is in a store that does not answer.
     """
     try:
         uri = configuration_of(root)
@@ -54,6 +58,8 @@ def places_of(root: str) -> Places:
         config = ButlerConfig(uri)
     except FileNotFoundError:
         return Places(datastore=usual, registry=usual)
+    except STORE_ERRORS as error:
+        raise classify(error) from error
     registry = sqlalchemy.make_url(_rooted(config["registry", "db"], home))
     file = registry.database if registry.get_backend_name() == "sqlite" else None
     return Places(

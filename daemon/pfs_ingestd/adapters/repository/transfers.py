@@ -9,7 +9,8 @@ from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository.items import Item
 from pfs_ingestd.adapters.repository.staging import staging_at
-from pfs_ingestd.errors import Code, Fatal, TryLater
+from pfs_ingestd.errors import Code, TryLater
+from pfs_ingestd.policy import elsewhere
 
 __all__ = ["OWNED", "TRANSFERS", "Files", "effective", "prepared"]
 
@@ -18,10 +19,6 @@ TRANSFERS = ("link", "copy", "move", "hardlink", "symlink", "relsymlink", "direc
 
 OWNED = frozenset({"copy", "move"})
 """Those after which the artifacts are the repository's alone, and not somebody else's files, too."""
-
-
-_REMOTE = {"copy": "copy", "move": "move", "auto": "copy", "direct": "direct"}
-"""What a transfer mode means where artifacts are not files of this machine."""
 
 REMOTE_INLINE_BYTES = 1_000_000
 """So much of a batch is sent to a store while others wait: a pfsConfig, not a raw."""
@@ -35,15 +32,7 @@ def effective(transfer: str, root: ResourcePath) -> str:
     Fatal
         If it cannot be done.
     """
-    if root.isLocal:
-        return transfer
-    if transfer not in _REMOTE:
-        raise Fatal(
-            Code.CONFIGURATION,
-            f"the transfer mode {transfer} needs a datastore on this machine: there are no links to {root}",
-            hint="set ingest.transfer (or --transfer) to copy or move",
-        )
-    return _REMOTE[transfer]
+    return transfer if root.isLocal else elsewhere(transfer, root.geturl())
 
 
 class Files(NamedTuple):
