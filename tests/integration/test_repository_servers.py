@@ -1,5 +1,6 @@
 """Repositories on servers: how they are made, what is refused, and what is different in a store."""
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -7,14 +8,21 @@ import pytest
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository import CreateReport, create_repository, open_repository, staging
+from pfs_ingestd.adapters.repository import (
+    CreateReport,
+    RepositoryInventory,
+    create_repository,
+    open_repository,
+    staging,
+)
 from pfs_ingestd.adapters.repository.artifacts import holds
 from pfs_ingestd.adapters.repository.failures import classify
 from pfs_ingestd.adapters.repository.objects import look_at, objects_below
+from pfs_ingestd.audit.findings import StrayObject
 from pfs_ingestd.errors import Code, Fatal, Outage, TryLater
 from pfs_ingestd.ports import Stored
 from postgres import asking
-from repository_files import an_exposure, artifacts_of, ccd_file, raw_dataset, results
+from repository_files import ARTIFACT, an_exposure, artifact_at, artifacts_of, ccd_file, raw_dataset, results
 
 SECRET = "hunter2"  # noqa: S105 (one to be found where it should not be)
 
@@ -235,6 +243,28 @@ def test_a_copy_that_was_swept_is_made_again(on_servers, incoming):
     assert caught.value.code is Code.STORE_FAILED
     assert results(repository.ingest([an_exposure(12)], [raw_dataset(source)])) == [Stored.STORED]
     repository.close()
+
+
+def test_a_datastore_may_be_a_whole_bucket(tmp_path, bucket, incoming, monkeypatch):
+    """At the root of a bucket files are stored, found by an audit, and swept as below a prefix."""
+    root = str(tmp_path / "repo")
+    create_repository(root, datastore=bucket)
+    with closing(open_repository(root, transfer="move", runs={}, instrument="PFS")) as repository:
+        stored = repository.ingest([an_exposure(12)], [raw_dataset(ccd_file(incoming / "a.fits"))])
+    assert results(stored) == [Stored.STORED]
+    assert [artifact.geturl() for artifact in artifacts_of(root)] == [f"{bucket}/{ARTIFACT}"]
+
+    whole = ResourcePath(bucket, forceDirectory=True)
+    stray = whole.join(f"{ARTIFACT}.fits")
+    for left in (stray, whole.join(".pfs-ingestd-0123/0.fits")):
+        left.write(b"left")
+    later = datetime.now(UTC) + 2 * staging.ABANDONED
+    with closing(RepositoryInventory(root, runs={}, instrument="PFS", now=later)) as inventory:
+        assert len(inventory.datasets([12])) == 1
+        assert list(inventory.strays(lambda _: None)) == [StrayObject(where=stray.geturl())]
+    monkeypatch.setattr(staging, "ABANDONED", timedelta(0))
+    open_repository(root, transfer="copy", runs={}, instrument="PFS").close()
+    assert artifacts_of(root) == [artifact_at(root), stray]
 
 
 def test_marks_of_folders_are_no_artifacts(bucket):

@@ -142,7 +142,7 @@ def be_brief(root: ResourcePath) -> None:
 def look_at(uri: ResourcePath) -> Object | None:
     """Ask a store for what it knows of an object; `None` if there is none."""
     try:
-        found = _client(uri).head_object(Bucket=_bucket(uri), Key=uri.relativeToPathRoot)
+        found = _client(uri).head_object(Bucket=_bucket(uri), Key=_key(uri))
     except ClientError as error:
         if _status(error) == HTTPStatus.NOT_FOUND:
             return None
@@ -158,9 +158,7 @@ def same_digest(found: Object, source: Path) -> bool:
     digest, dash, parts = found.tag.partition("-")
     if not dash:
         return _md5(source) == digest
-    first = _client(found.uri).head_object(
-        Bucket=_bucket(found.uri), Key=found.uri.relativeToPathRoot, PartNumber=1
-    )
+    first = _client(found.uri).head_object(Bucket=_bucket(found.uri), Key=_key(found.uri), PartNumber=1)
     length = int(first["ContentLength"])
     if not length or -(-found.size // length) != int(parts):
         return False
@@ -190,15 +188,20 @@ def uploads_below(prefix: ResourcePath, beginning: str) -> Iterator[tuple[dateti
 
 def _pages(prefix: ResourcePath, operation: str, beginning: str) -> Iterator[Mapping[str, Any]]:
     paginator = _client(prefix).get_paginator(operation)
-    yield from paginator.paginate(Bucket=_bucket(prefix), Prefix=f"{prefix.relativeToPathRoot}{beginning}")
+    yield from paginator.paginate(Bucket=_bucket(prefix), Prefix=f"{_key(prefix)}{beginning}")
 
 
 def _at(prefix: ResourcePath, key: str) -> ResourcePath:
-    return prefix.join(key.removeprefix(prefix.relativeToPathRoot), forceDirectory=False)
+    return prefix.join(key.removeprefix(_key(prefix)), forceDirectory=False)
 
 
 def _client(uri: ResourcePath) -> Any:
     return uri.client  # type: ignore[attr-defined]  # of S3ResourcePath
+
+
+def _key(uri: ResourcePath) -> str:
+    # What lsst.resources gives for the root of a bucket is no key.
+    return uri.relativeToPathRoot.removeprefix("./")
 
 
 def _bucket(uri: ResourcePath) -> str:
