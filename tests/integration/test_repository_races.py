@@ -8,12 +8,14 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+import yaml
 from lsst.daf.butler import Butler, DatasetIdGenEnum, DatasetRef, FileDataset
 from lsst.daf.butler._registry_shim import RegistryShim
 from lsst.daf.butler.registry.interfaces import Database
 from lsst.resources.file import FileResourcePath
+from lsst.resources.s3 import S3ResourcePath
 
-from pfs_ingestd.adapters.repository import RepositoryBroom, create_repository, open_repository
+from pfs_ingestd.adapters.repository import RepositoryBroom, batch, create_repository, open_repository
 from pfs_ingestd.adapters.repository import session as sessions
 from pfs_ingestd.adapters.repository.batch import Batch
 from pfs_ingestd.adapters.repository.strays import stamp
@@ -24,9 +26,12 @@ from repository_files import (
     ARTIFACT,
     a_repository,
     an_exposure,
+    artifact_at,
+    artifacts_of,
     ccd_file,
     config_dataset,
     config_file,
+    is_served,
     raw_dataset,
     results,
 )
@@ -72,6 +77,13 @@ class Place:
         with self.sql(question) as cursor:
             return [row[0] for row in cursor.fetchall()]
 
+    def cut_off(self):
+        """Let the server lose who is in a transaction, with all that he has locked."""
+        self.ask(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+            " WHERE state = 'idle in transaction' AND datname = current_database()"
+        )
+
     def wait_for_a_waiter(self, *futures):
         """Wait until some session waits for a lock; or what is not to wait has come to its end."""
         end = threading.Event()
@@ -96,28 +108,42 @@ class Place:
                     name, collections="PFS/raw/*", find_first=False, explain=False, limit=None
                 )
             ]
-            places = {Path(butler.getURI(ref).ospath) for ref in refs}
-        root = Path(self.root)
-        files = {path for path in root.rglob("*") if path.is_file()} - {
-            root / "butler.yaml",
-            root / "gen3.sqlite3",
-        }
-        assert files == places
-        return {str(path.relative_to(root)): path.read_bytes() for path in files}
+            places = [butler.getURI(ref) for ref in refs]
+            [root] = butler.get_datastore_roots().values()
+        if is_served(self.root):
+            there = {uri.relative_to(root) for uri in artifacts_of(self.root)}
+        else:
+            there = {
+                str(path.relative_to(self.root)) for path in Path(self.root).rglob("*") if path.is_file()
+            }
+        assert there - {"butler.yaml", "gen3.sqlite3"} == {uri.relative_to(root) for uri in places}
+        return {uri.relative_to(root): uri.read() for uri in places}
 
 
 @pytest.fixture
-def place(template, postgres, tmp_path):
-    """Have an empty repository on PostgreSQL."""
+def in_a_folder(template, postgres, tmp_path):
+    """Have an empty repository with its registry on PostgreSQL, and its datastore in a folder."""
     registry, root = template
     copy = postgres.copied(registry)
     shutil.copytree(root, tmp_path / "repo")
     configuration = tmp_path / "repo" / "butler.yaml"
     configuration.write_text(configuration.read_text().replace(registry, copy))
-    place = Place(str(tmp_path / "repo"), copy.replace("+psycopg2", ""))
+    return str(tmp_path / "repo")
+
+
+@pytest.fixture
+def place(request):
+    """Have an empty repository on PostgreSQL: in a folder, unless the test says in what."""
+    root = request.getfixturevalue(getattr(request, "param", "in_a_folder"))
+    url = yaml.safe_load(Path(root, "butler.yaml").read_text())["registry"]["db"]
+    place = Place(root, url.replace("+psycopg2", ""))
     yield place
     for host in place.hosts:
         host.close()
+
+
+ANYWHERE = pytest.mark.parametrize("place", ["in_a_folder", "on_servers"], indirect=True)
+"""Marks a race that ends alike whatever the datastore is in."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -232,6 +258,7 @@ def test_a_record_in_the_making_is_waited_for(place, stop, tmp_path):
     assert results(two.ingest([], [blue])) == [Stored.STORED]
 
 
+@ANYWHERE
 @pytest.mark.parametrize("same", [True, False], ids=["same bytes", "other bytes"])
 def test_one_dataset_of_a_new_visit_at_two_hosts(place, stop, tmp_path, same):
     """One stores it; the other waits, compares, and finds it already there or in conflict."""
@@ -426,7 +453,14 @@ def test_what_is_being_stored_is_no_stray(place, stop, tmp_path, registered):
     assert place.artifacts() == {ARTIFACT: source.read_bytes()}
 
 
-@pytest.mark.parametrize("transfer", ["copy", "move", "link", "symlink"])
+@pytest.mark.parametrize(
+    ("place", "transfer"),
+    [
+        *(("in_a_folder", transfer) for transfer in ("copy", "move", "link", "symlink")),
+        *(("on_servers", transfer) for transfer in ("copy", "move")),
+    ],
+    indirect=["place"],
+)
 @pytest.mark.parametrize("same", [True, False], ids=["same bytes", "other bytes"])
 def test_who_lost_his_locks_takes_back_nothing_of_others(place, stop, tmp_path, transfer, same):
     """A host is cut off when its artifact is in place, another stores that dataset, the first rolls back."""
@@ -439,10 +473,7 @@ def test_who_lost_his_locks_takes_back_nothing_of_others(place, stop, tmp_path, 
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(slow.ingest, [], [raw_dataset(mine)])
         assert arrived.wait(PATIENCE)
-        place.ask(
-            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
-            " WHERE state = 'idle in transaction' AND datname = current_database()"
-        )
+        place.cut_off()
         found = results(quick.ingest([], [raw_dataset(theirs)]))
         go_on.set()
         assert outcome(future) == (Outage, Code.REPOSITORY_UNREACHABLE)
@@ -452,6 +483,29 @@ def test_who_lost_his_locks_takes_back_nothing_of_others(place, stop, tmp_path, 
     assert mine.exists()
     answer = Stored.ALREADY_THERE if same else Stored.CONFLICT
     assert results(slow.ingest([], [raw_dataset(mine)])) == [answer]
+
+
+@pytest.mark.parametrize("place", ["on_servers"], indirect=True)
+def test_who_lost_his_locks_soon_learns_it(place, stop, tmp_path, monkeypatch):
+    """A host that is cut off while the store copies overwrites nothing that others have stored since."""
+    monkeypatch.setattr(batch, "UNHEARD", 1)
+    slow, quick = place.host(), place.host("move")
+    slow.ingest([an_exposure(12)], [])
+    mine = [raw_dataset(ccd_file(tmp_path / f"{arm}.fits", 12, arm), 12, arm) for arm in "br"]
+    theirs = ccd_file(tmp_path / "other.fits", seed=1)
+    content = theirs.read_bytes()
+    arrived, go_on = stop(S3ResourcePath, "_copy_from", before=True)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(slow.ingest, [], mine)
+        assert arrived.wait(PATIENCE)
+        place.cut_off()
+        assert results(quick.ingest([], [raw_dataset(theirs)])) == [Stored.STORED]
+        go_on.set()
+        assert outcome(future) == (Outage, Code.REPOSITORY_UNREACHABLE)
+
+    assert artifact_at(place.root).read() == content
+    assert results(slow.ingest([], mine)) == [Stored.STORED, Stored.CONFLICT]
+    assert place.artifacts().keys() == {ARTIFACT, ARTIFACT.replace("r1", "b1")}
 
 
 def plain_ingest(place, path):

@@ -18,6 +18,10 @@ from pfs_ingestd.ports import Outcome, Stored
 
 __all__ = ["Batch", "compare", "stored_artifacts"]
 
+UNHEARD = 10
+"""So many files are copied within a store before the registry is spoken to again. Whoever has lost his locks
+learns it then: until that he would overwrite what others have stored since."""
+
 
 @dataclass(kw_only=True)
 class Batch:
@@ -142,6 +146,13 @@ class Batch:
             self.session.butler.registry.insertDimensionData(join.name, *records, skip_existing=True)
 
     def _transfer(self, items: Sequence[Item]) -> None:
+        if self.session.is_sqlite or self.session.datastore.isLocal:
+            self._transfer_together(items)
+            return
+        for start in range(0, len(items), UNHEARD):
+            self._transfer_together(items[start : start + UNHEARD])
+
+    def _transfer_together(self, items: Sequence[Item]) -> None:
         if not items:
             return
         if not self.session.is_sqlite and self.transfer != "direct":
