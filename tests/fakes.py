@@ -29,6 +29,7 @@ from pfs_ingestd.pfs.names import parse
 from pfs_ingestd.ports import (
     Blind,
     Clock,
+    Comparison,
     Copier,
     Copy,
     Courier,
@@ -623,6 +624,11 @@ class Artifact:
     size: int
     inode: int
 
+    @property
+    def mark(self) -> str:
+        """Which artifact it is."""
+        return f"{self.inode} {self.size}"
+
 
 class FakeRepository:
     """The repository port in memory; it copies what it stores.
@@ -649,7 +655,7 @@ class FakeRepository:
     moves : `bool`
         Whether files that are missing are taken to have been moved; set by a test that removes them.
     inline_bytes : `int` or `None`
-        The size of the largest file that need not be copied before; `None` if there is no bound.
+        The size of the largest file that need not be copied or compared before; `None` for no bound.
     """
 
     def __init__(self, folder: FakeFolder) -> None:
@@ -689,7 +695,7 @@ class FakeRepository:
         outcomes = [
             Outcome(Stored.TO_BE_COPIED, where="fake:///")
             if dataset.path in to_copy
-            else self._store(dataset, registered, stored)
+            else self._judge(dataset, stored) or self._store(dataset, registered, stored)
             for dataset in datasets
         ]
         self.exposures, self.artifacts = registered, stored
@@ -726,6 +732,20 @@ class FakeRepository:
             return False
         file = self._folder.files.get(dataset.path)
         return file is not None and file.size > self.inline_bytes
+
+    def _judge(self, dataset: Dataset, stored: Mapping[tuple[object, ...], Artifact]) -> Outcome | None:
+        """Say what is to be compared before, or that it has been, and is the same."""
+        known, file = stored.get(_data_id(dataset.header)), self._folder.files.get(dataset.path)
+        if self.inline_bytes is None or known is None or file is None or known.inode == file.inode:
+            return None
+        if file.size <= self.inline_bytes or file.size != known.size:
+            return None
+        before = dataset.comparison
+        if before and (before.artifact, before.mark) == (known.where, known.mark):
+            result = Stored.ALREADY_THERE if before.same else Stored.CONFLICT
+        else:
+            result = Stored.TO_BE_COMPARED
+        return Outcome(result, known.dataset_id, known.where)
 
     def _store(
         self,
@@ -769,25 +789,34 @@ class FakeCopier:
     ----------
     folder : `FakeFolder`
         Where the files are.
+    repository : `FakeRepository`
+        Where the artifacts are.
 
     Attributes
     ----------
     under_way : `dict`
         The files being copied as they were seen, and whether they arrived just now.
+    comparing : `dict`
+        The files being compared as they were seen, and what with.
     held : `bool`
-        Whether copies come to no end; else each is there as soon as it is asked for.
+        Whether copies and comparisons come to no end; else each is there as soon as it is asked for.
     failing : `dict`
-        Which files cannot be copied, and why.
+        Which files cannot be copied or compared, and why.
     largest : `int` or `None`
         What `room` says.
+    small_left : `int`
+        What `left` says.
     """
 
-    def __init__(self, folder: FakeFolder) -> None:
+    def __init__(self, folder: FakeFolder, repository: FakeRepository) -> None:
         self.under_way: dict[Sighting, bool] = {}
+        self.comparing: dict[Sighting, str] = {}
         self.held = False
         self.failing: dict[Path, IngestdError] = {}
         self.largest: int | None = None
+        self.small_left = 10**9
         self._folder = folder
+        self._repository = repository
         self._numbers = count()
         self._lent: list[Path] = []
 
@@ -795,26 +824,37 @@ class FakeCopier:
         """Tell up to what size files need not wait."""
         return self.largest
 
-    def begin(self, sighting: Sighting, where: str, *, live: bool) -> None:
+    def left(self) -> int:
+        """Tell how much more is taken."""
+        return self.small_left
+
+    def copy(self, sighting: Sighting, where: str, *, live: bool) -> None:
         """Take note of a file to be copied."""
         assert where == "fake:///"
         self.under_way[sighting] = live
 
+    def compare(self, sighting: Sighting, where: str, *, live: bool) -> None:  # noqa: ARG002 (of the port)
+        """Take note of a file to be compared."""
+        self.comparing[sighting] = where
+
     @contextmanager
-    def finished(self) -> Iterator[Sequence[Copy]]:
-        """Lend the copies of the files as they are now."""
+    def finished(self) -> Iterator[Sequence[Copy | Comparison]]:
+        """Lend the copies of the files as they are now, and say which are the same as what is stored now."""
         copies = [] if self.held else [self._copy(sighting) for sighting in self.under_way]
+        comparisons = [] if self.held else [self._compared(*each) for each in self.comparing.items()]
         if not self.held:
             self.under_way.clear()
+            self.comparing.clear()
         self._lent = [Path(copy.where) for copy in copies if copy.where]
         try:
-            yield copies
+            yield [*copies, *comparisons]
         finally:
             self._remove()
 
     def cancel(self) -> None:
-        """Forget what was to be copied."""
+        """Forget what was to be copied or compared."""
         self.under_way.clear()
+        self.comparing.clear()
         self._remove()
 
     def _remove(self) -> None:
@@ -832,6 +872,18 @@ class FakeCopier:
         copy = Path(f"/staging/{next(self._numbers)}")
         self._folder.files[copy] = file
         return Copy(source, str(copy))
+
+    def _compared(self, sighting: Sighting, where: str) -> Comparison:
+        told = Comparison(seen=sighting, artifact=where)
+        if error := self.failing.get(sighting.path):
+            return replace(told, error=error)
+        file = self._folder.files.get(sighting.path)
+        if file is None or not _shows(sighting, file):
+            return replace(told, error=TryLater(Code.RACE, f"{sighting.path} changed"))
+        known = next((each for each in self._repository.artifacts.values() if each.where == where), None)
+        if known is None:
+            return told
+        return replace(told, mark=known.mark, same=known.content == file.content)
 
 
 class FakeWatcher:

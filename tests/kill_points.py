@@ -34,8 +34,8 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from pfs_ingestd import assembly
 from pfs_ingestd.adapters.repository import staging
-from pfs_ingestd.adapters.repository.artifacts import uri_of
-from pfs_ingestd.adapters.repository.copier import Lane
+from pfs_ingestd.adapters.repository.comparing import uri_of
+from pfs_ingestd.adapters.repository.lanes import Lane
 from pfs_ingestd.config import Config, load_config
 from pfs_ingestd.logs import configure_logs
 from pfs_ingestd.pfs.names import is_ramp

@@ -13,7 +13,7 @@ from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository import create_repository, open_repository
-from pfs_ingestd.adapters.repository.artifacts import uri_of
+from pfs_ingestd.adapters.repository.comparing import uri_of
 from pfs_ingestd.adapters.repository.objects import objects_below
 from pfs_ingestd.exposure import ConfigHeader, Exposure, RawHeader
 from pfs_ingestd.pfs.instrument import ARM_NUMBERS, detector_number

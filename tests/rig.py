@@ -97,7 +97,7 @@ class Rig:
         self.folder = FakeFolder(self.clock)
         self.headers = FakeHeaders(self.folder)
         self.repository = FakeRepository(self.folder)
-        self.copier = FakeCopier(self.folder)
+        self.copier = FakeCopier(self.folder, self.repository)
         self.inbox = FakeInbox()
         self.watcher = FakeWatcher()
         self.notifier = FakeNotifier()

@@ -232,9 +232,17 @@ class StationCopier:
         """Have room for any."""
         return None
 
-    def begin(self, sighting: Sighting, _where: str, *, live: bool) -> None:  # noqa: ARG002 (of the port)
+    def left(self) -> int:
+        """Have room for many."""
+        return 10**9
+
+    def copy(self, sighting: Sighting, _where: str, *, live: bool) -> None:  # noqa: ARG002 (of the port)
         """Take note of a file to be copied."""
         self._wanted.append(sighting)
+
+    def compare(self, sighting: Sighting, where: str, *, live: bool) -> None:
+        """Never be asked to."""
+        raise NotImplementedError
 
     @contextmanager
     def finished(self) -> Iterator[Sequence[Copy]]:

@@ -38,7 +38,7 @@ ADVICE: Mapping[str, str] = {
 WAITS: Mapping[State, str] = {
     State.SEEN: "its size and time to be at rest, and its structure to be complete",
     State.READY: "its turn: files that arrived just now first, then the newest visit",
-    State.INGESTING: "the answer of the repository, or its copy into the repository if it is large",
+    State.INGESTING: "the answer of the repository, or its copy or comparison if it is large",
     State.WAITING: "the exposure record of its visit: a pfsConfig that came before its raws",
     State.INGESTED: "nothing",
     State.ORPHANED: "nothing: no raw of its visit came; one would still wake it",

@@ -17,10 +17,10 @@ from pfs_ingestd.errors import (
 )
 from pfs_ingestd.exposure import Exposure, RawHeader, agreed_design, design_conflict, spokesman
 from pfs_ingestd.policy import Patience, failed
-from pfs_ingestd.ports import Clock, Dataset, Folder, Header, Headers, Outcome, Repository, Stored
+from pfs_ingestd.ports import Clock, Comparison, Dataset, Folder, Header, Headers, Outcome, Repository, Stored
 from pfs_ingestd.records import FileRecord, Sighting
 
-__all__ = ["Answer", "Ingester", "ReadFile", "ToCopy", "blamed"]
+__all__ = ["Answer", "Ingester", "OutOfHand", "ReadFile", "blamed"]
 
 REPEATS = 3
 """How often a batch is stored again at once that another process got in the way of. Once is enough to see
@@ -28,19 +28,20 @@ what that one has stored."""
 
 
 class ReadFile(NamedTuple):
-    """A file as it was when its header was read, and the copy that was made of it since, if any."""
+    """A file as it was when its header was read; since then it may have been copied or compared."""
 
     sighting: Sighting
     header: Header
     copy: str | None = None
+    comparison: Comparison | None = None
 
 
-class ToCopy(NamedTuple):
-    """A file that can be stored once there is a copy of it, and where that has to be."""
+class OutOfHand(NamedTuple):
+    """A file that something has to be done with beside the loop, which takes long, and what that is."""
 
     record: FileRecord
     file: ReadFile
-    where: str
+    outcome: Outcome
 
 
 class Answer(NamedTuple):
@@ -49,13 +50,13 @@ class Answer(NamedTuple):
     Parameters
     ----------
     successors : `~collections.abc.Sequence` [`FileRecord`]
-        One for each record, in the same order; a file that has to be copied stays claimed as it is.
-    to_copy : `~collections.abc.Sequence` [`ToCopy`]
-        Those that have to be copied.
+        One for each record, in the same order; one that is out of hand stays claimed as it is.
+    out_of_hand : `~collections.abc.Sequence` [`OutOfHand`]
+        Those that have to be copied, or compared with what is stored.
     """
 
     successors: Sequence[FileRecord]
-    to_copy: Sequence[ToCopy]
+    out_of_hand: Sequence[OutOfHand]
 
 
 class _File(NamedTuple):
@@ -112,7 +113,7 @@ class Ingester:
             Records in state ingesting.
         known : `~collections.abc.Mapping` [`~pathlib.Path`, `ReadFile` or `IngestdError`]
             Files that have just been read, and need not be read again unless they are others by now; and why
-            some could not be copied.
+            some could not be copied or compared.
 
         Raises
         ------
@@ -129,14 +130,14 @@ class Ingester:
                 files.append(_File(record, answer))
         # Raws first: should the batch have to be split, a pfsConfig then finds its exposure.
         files.sort(key=lambda file: not isinstance(file.header, RawHeader))
-        to_copy = []
+        out_of_hand = []
         for each in self._store(files):
-            if isinstance(each, ToCopy):
-                to_copy.append(each)
+            if isinstance(each, OutOfHand):
+                out_of_hand.append(each)
                 successors[each.record.path] = each.record
             else:
                 successors[each.path] = each
-        return Answer([successors[record.path] for record in claimed], to_copy)
+        return Answer([successors[record.path] for record in claimed], out_of_hand)
 
     def _read(
         self, claimed: Sequence[FileRecord], known: Mapping[Path, ReadFile | IngestdError]
@@ -173,7 +174,7 @@ class Ingester:
             return Incomplete(Code.INCOMPLETE, "the file changed after it was found complete")
         return sighting
 
-    def _store(self, files: Sequence[_File], *, repeats: int = REPEATS) -> Sequence[FileRecord | ToCopy]:
+    def _store(self, files: Sequence[_File], *, repeats: int = REPEATS) -> Sequence[FileRecord | OutOfHand]:
         """Store files together; if they are refused, in parts, so that only the guilty one pays."""
         if not files:
             return []
@@ -184,7 +185,8 @@ class Ingester:
         if not storable:
             return successors
         datasets = [
-            Dataset(file.record.path, file.header, file.read.sighting, file.read.copy) for file in storable
+            Dataset(file.record.path, file.header, file.read.sighting, file.read.copy, file.read.comparison)
+            for file in storable
         ]
         try:
             outcomes = self._repository.ingest(exposures, datasets)
@@ -240,7 +242,7 @@ class Ingester:
                 storable.append(file)
         return exposures, storable, others
 
-    def _succeeded(self, file: _File, outcome: Outcome) -> FileRecord | ToCopy:
+    def _succeeded(self, file: _File, outcome: Outcome) -> FileRecord | OutOfHand:
         match outcome.result:
             case Stored.STORED | Stored.ALREADY_THERE as result:
                 already = result is Stored.ALREADY_THERE
@@ -256,8 +258,13 @@ class Ingester:
                 )
             case Stored.NO_EXPOSURE:
                 return self._waiting(file.record)
-            case Stored.TO_BE_COPIED:
-                return ToCopy(file.record, file.read, outcome.where)
+            case Stored.TO_BE_COMPARED if file.read.comparison:
+                changed = f"what is stored changed while it was compared: {outcome.where}"
+                return self._failed(file.record, TryLater(Code.RACE, changed))
+            case Stored.TO_BE_COPIED | Stored.TO_BE_COMPARED:
+                # What came of it before has found no use, and is no longer there.
+                read = ReadFile(file.read.sighting, file.read.header)
+                return OutOfHand(file.record, read, outcome)
 
     def _waiting(self, record: FileRecord) -> FileRecord:
         now = self._clock.now()

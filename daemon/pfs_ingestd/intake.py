@@ -1,4 +1,4 @@
-"""What is due is claimed and stored, as far as the repository can be reached; copies are waited for."""
+"""What is due is claimed and stored, as far as the repository can be reached; what is large is waited for."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from pathlib import Path
 import structlog
 
 from pfs_ingestd.errors import IngestdError, Interrupted, Outage
-from pfs_ingestd.ingester import Ingester, ReadFile
+from pfs_ingestd.ingester import Ingester, OutOfHand, ReadFile
 from pfs_ingestd.journal import Journal
 from pfs_ingestd.policy import Patience, batch, spent
-from pfs_ingestd.ports import Clock, Copier, Inbox, Repository
+from pfs_ingestd.ports import Clock, Comparison, Copier, Copy, Inbox, Repository, Stored
 from pfs_ingestd.records import FileRecord, Kind, State
 
 __all__ = ["ALONE", "Intake", "Share", "Trouble", "nothing_required"]
@@ -69,8 +69,8 @@ def nothing_required(_: Iterable[Path]) -> None:
 class Intake:
     """Takes what is due from the inbox to the repository, a bounded batch at a time.
 
-    Large files that the repository has to copy are copied beside the loop. Their records stay claimed
-    meanwhile, and are stored in a second batch when the copies are there.
+    Large files that the repository has to copy, or to compare with what it has, are copied and compared
+    beside the loop. Their records stay claimed meanwhile, and are taken up in a later batch.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class Intake:
     repository : `Repository`
         Asked whether it is back after an outage, and which visits it knows.
     copier : `Copier`
-        Copies what is large.
+        Copies and compares what is large.
     clock : `Clock`
         The time.
     patience : `Patience`
@@ -135,7 +135,7 @@ class Intake:
         self._probe_interval = probe_interval
         self._share = share
         self._require = require
-        self._copying: dict[Path, tuple[FileRecord, ReadFile]] = {}
+        self._beside: dict[Path, OutOfHand] = {}
         self.claiming = True
         self.outage: Trouble | None = None
         self.next_probe = self._next_question = self._next_rescue = self._next_orphans = clock.now()
@@ -162,12 +162,12 @@ class Intake:
             self.outage = None
 
     @property
-    def copying(self) -> bool:
-        """Whether files are being copied."""
-        return bool(self._copying)
+    def waits(self) -> bool:
+        """Whether files are being copied or compared."""
+        return bool(self._beside)
 
     def work(self, read: Mapping[Path, ReadFile]) -> bool:
-        """Store what has been copied, then one batch of what is ready.
+        """Take up what has been copied or compared, then one batch of what is ready.
 
         Parameters
         ----------
@@ -179,16 +179,16 @@ class Intake:
         more : `bool`
             Whether there may be more to be claimed at once.
         """
-        self._store_copied()
+        self._take_up()
         self._rescue()
         if not self.claiming:
-            self._inbox.release(self._visits_being_copied())
+            self._inbox.release(self._visits_beside())
         if self.outage or not self.claiming or not self._share.ingests:
             return False
         now = self._clock.now()
         # What would have to wait for others to be copied stays ready, and lets what is smaller pass.
         due = self._inbox.reserve(
-            now, self._batch_files, largest=self._copier.room(), keep=self._visits_being_copied()
+            now, self._batch_files, largest=self._copier.room(), keep=self._visits_beside()
         )
         try:
             self._require(record.path for record in due)
@@ -197,13 +197,13 @@ class Intake:
             return False
         exhausted = [record for record in due if record.attempts >= self._patience.max_attempts]
         self._journal.move((record, spent(record, now)) for record in exhausted)
-        self._claim(batch([record for record in due if record not in exhausted], self._batch_bytes), read)
+        self._claim(batch([record for record in due if record not in exhausted], self._bound()), read)
         return bool(due)
 
     def next_due(self) -> datetime | None:
         """Tell when the next file falls due; `None` if something else has to happen before.
 
-        What is ready and waits for room among the copies is not due: the end of a copy wakes the loop. Nor is
+        What is ready and waits for room with the copier is not due: the end of a copy wakes the loop. Nor is
         it while nothing is to be claimed.
         """
         if self.outage or not self._share.watches:
@@ -240,7 +240,7 @@ class Intake:
         self._journal.move((record, record.orphaned(now)) for record in overdue)
 
     def put_back(self) -> None:
-        """End all copies; their files are ready again, and not charged. Nothing is kept from others."""
+        """End copies and comparisons; the files are ready again, not charged. Nothing is kept from others."""
         self._put_back(self._abandoned())
         self._inbox.release()
 
@@ -263,21 +263,30 @@ class Intake:
         if found.files:
             _log.warning("files.recovered", count=found.files)
 
-    def _visits_being_copied(self) -> Collection[int]:
-        return {record.visit for record, _ in self._copying.values()}
+    def _visits_beside(self) -> Collection[int]:
+        return {each.record.visit for each in self._beside.values()}
 
-    def _store_copied(self) -> None:
-        """Store the files whose copies have come to their end.
+    def _bound(self) -> int:
+        """Tell how many bytes to claim.
 
-        Those go first of which there is a copy: a disk without room for one file has it for others.
+        Which files have to be compared is only known when they are claimed. Where some are, most that follow
+        may have to be, and what there is no room for would have been read in vain.
         """
-        with self._copier.finished() as copies:
-            ended = [(*self._copying.pop(copy.source), copy) for copy in copies]
+        comparing = any(each.outcome.result is Stored.TO_BE_COMPARED for each in self._beside.values())
+        return min(self._batch_bytes, self._copier.left()) if comparing else self._batch_bytes
+
+    def _take_up(self) -> None:
+        """Store the files whose copies or comparisons have come to their end.
+
+        Those go first of which that went well: a disk without room for one file has it for others.
+        """
+        with self._copier.finished() as results:
+            ended = [(self._beside.pop(result.source), result) for result in results]
             for failed in (False, True):
-                some = [each for each in ended if isinstance(each[2].error, Outage) is failed]
+                some = [each for each in ended if isinstance(each[1].error, Outage) is failed]
                 self._store(
-                    [record for record, _, _ in some],
-                    {copy.source: copy.error or file._replace(copy=copy.where) for _, file, copy in some},
+                    [each.record for each, _ in some],
+                    {result.source: result.error or _with(each.file, result) for each, result in some},
                 )
 
     def _claim(self, ready: Sequence[FileRecord], read: Mapping[Path, ReadFile]) -> None:
@@ -298,13 +307,29 @@ class Intake:
             self._put_back(claimed)
             raise
         moved = self._journal.move(zip(claimed, answer.successors, strict=True))
-        for each in answer.to_copy:
-            self._copying[each.record.path] = each.record, each.file
-            self._copier.begin(each.file.sighting, each.where, live=each.record.live)
+        self._begin(answer.out_of_hand)
         raws = {r.visit for r in moved if r.kind is Kind.RAW and r.state is State.INGESTED}
         woken = self._woken(raws, {State.WAITING, State.ORPHANED})
         if self.claiming:
             self._claim(woken, {})
+
+    def _begin(self, files: Sequence[OutOfHand]) -> None:
+        """Give files to the copier; those to be compared that it has no room for stay in the queue.
+
+        How many have to be copied is bounded by the batch.
+        """
+        returned = []
+        for each in files:
+            sighting, where = each.file.sighting, each.outcome.where
+            if each.outcome.result is Stored.TO_BE_COPIED:
+                self._copier.copy(sighting, where, live=each.record.live)
+            elif (largest := self._copier.room()) is not None and sighting.size > largest:
+                returned.append(each.record)
+                continue
+            else:
+                self._copier.compare(sighting, where, live=each.record.live)
+            self._beside[each.record.path] = each
+        self._put_back(returned)
 
     def _woken(self, visits: Collection[int], states: Collection[State]) -> Sequence[FileRecord]:
         waiting = self._inbox.of_visits(visits, states) if visits else ()
@@ -312,7 +337,7 @@ class Intake:
         return self._journal.move((record, record.ready(now)) for record in waiting)
 
     def _pause(self, error: Outage) -> None:
-        """Ask nothing of the repository until the next probe; what is being copied for it is put back."""
+        """Ask nothing of the repository until the next probe; what the copier has is put back."""
         now = self._clock.now()
         self.next_probe = now + self._probe_interval
         if not (self.outage and self.outage.is_known(error)):
@@ -326,6 +351,12 @@ class Intake:
 
     def _abandoned(self) -> Sequence[FileRecord]:
         self._copier.cancel()
-        records = [record for record, _ in self._copying.values()]
-        self._copying.clear()
+        records = [each.record for each in self._beside.values()]
+        self._beside.clear()
         return records
+
+
+def _with(file: ReadFile, result: Copy | Comparison) -> ReadFile:
+    if isinstance(result, Copy):
+        return file._replace(copy=result.where)
+    return file._replace(comparison=result)

@@ -228,7 +228,7 @@ class Daemon:
     def _renew(self) -> None:
         """Go on with the parts that the configuration makes now, or with those there are if it is wrong.
 
-        What is being copied is put back; the next scan finds what nobody watched in between.
+        What is being copied or compared is put back; the next scan finds what nobody watched in between.
         """
         try:
             parts = self._reload()
@@ -379,7 +379,7 @@ class Daemon:
         self._intake.wake_known()
 
     def _give_back(self) -> None:
-        """Put back what is being copied; where the inbox does not answer, the next start does so."""
+        """Put back what is in the lanes; where the inbox does not answer, the next start does so."""
         try:
             self._intake.put_back()
         except (Outage, TryLater) as error:
@@ -413,7 +413,7 @@ class Daemon:
 
     def _is_drained(self) -> bool:
         """Say whether all was done that could be when a scan ended that began after the order."""
-        if self._busy or self._intake.copying or self._swept is None:
+        if self._busy or self._intake.waits or self._swept is None:
             return False
         return self._clock.now() - self._swept >= self._pace.settle
 

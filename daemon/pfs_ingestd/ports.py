@@ -20,6 +20,7 @@ __all__ = [
     "Blind",
     "BoardSink",
     "Clock",
+    "Comparison",
     "Copied",
     "Copier",
     "Copy",
@@ -88,7 +89,7 @@ class Reload(Enum):
 
 
 class Copied(Enum):
-    """A copy has come to its end: the copier has it."""
+    """A copy or a comparison has come to its end: the copier has it."""
 
     COPIED = auto()
 
@@ -216,6 +217,36 @@ class Headers(Protocol):
         """Make the exposure record that this header describes."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What came of comparing a file with what is stored under its data ID.
+
+    Parameters
+    ----------
+    seen : `~pfs_ingestd.records.Sighting`
+        The file, as it was compared.
+    artifact : `str`
+        URI of what is stored.
+    mark : `str`, optional
+        Of which artifact it is true, in words of the repository; empty if there was none any more.
+    same : `bool`, optional
+        Whether they have the same bytes.
+    error : `~pfs_ingestd.errors.IngestdError` or `None`
+        Why they could not be compared; the reasons are those of `Repository.ingest`.
+    """
+
+    seen: Sighting
+    artifact: str
+    mark: str = ""
+    same: bool = False
+    error: IngestdError | None = None
+
+    @property
+    def source(self) -> Path:
+        """The file."""
+        return self.seen.path
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """A file and what it says of itself, ready to be stored.
@@ -230,12 +261,15 @@ class Dataset:
         The file as it was when it said so; no other in its place is stored. `None` takes what is there.
     copy : `str` or `None`
         URI of a copy of it, or of another name for it, that a `Copier` made for the repository to take.
+    comparison : `Comparison` or `None`
+        What a `Copier` found that compared it with what is stored; true as long as both are what they were.
     """
 
     path: Path
     header: Header
     seen: Sighting | None = None
     copy: str | None = None
+    comparison: Comparison | None = None
 
 
 class Stored(StrEnum):
@@ -246,6 +280,7 @@ class Stored(StrEnum):
     CONFLICT = "conflict"
     NO_EXPOSURE = "no exposure"
     TO_BE_COPIED = "to be copied"
+    TO_BE_COMPARED = "to be compared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,8 +331,9 @@ class Repository(Protocol):
             One for each dataset. A file whose data ID is taken by the same bytes is ``ALREADY_THERE``, by
             other bytes a ``CONFLICT``, and the stored one is not touched; a pfsConfig whose visit has no
             exposure record is ``NO_EXPOSURE``; one of which a copy has to be made, and that would take long,
-            is ``TO_BE_COPIED``. They do not keep the others from being stored. A visit of which all raws
-            are to be copied is not registered yet.
+            is ``TO_BE_COPIED``; one of the size of what is stored under its data ID, if it takes long to
+            read both, is ``TO_BE_COMPARED``. They do not keep the others from being stored. A visit of which
+            all raws are to be copied is not registered yet.
 
         Raises
         ------
@@ -376,12 +412,15 @@ class Copy:
 
 
 class Copier(Protocol):
-    """Copies large files beside the loop, and posts `Copied.COPIED` when one has come to its end."""
+    """Copies and compares large files beside the loop, and posts `Copied.COPIED` at the end of each."""
 
     def room(self) -> int | None:
         """Tell up to what size, in bytes, a file would not have to wait for many others; `None`: any."""
 
-    def begin(self, sighting: Sighting, where: str, *, live: bool) -> None:
+    def left(self) -> int:
+        """Tell how many bytes of small files may be given to it before `room` has none for them."""
+
+    def copy(self, sighting: Sighting, where: str, *, live: bool) -> None:
         """Copy a file to a disk or store, one that arrived just now before all others.
 
         Parameters
@@ -394,11 +433,22 @@ class Copier(Protocol):
             Whether it arrived just now.
         """
 
-    def finished(self) -> AbstractContextManager[Sequence[Copy]]:
-        """Lend the copies that have come to their end; what the repository has not taken is removed then."""
+    def compare(self, sighting: Sighting, where: str, *, live: bool) -> None:
+        """Compare a file with what is stored, one that arrived just now before all others.
+
+        Parameters
+        ----------
+        sighting, live
+            See `copy`.
+        where : `str`
+            URI of the artifact.
+        """
+
+    def finished(self) -> AbstractContextManager[Sequence[Copy | Comparison]]:
+        """Lend what has come to its end; a copy that the repository has not taken is removed then."""
 
     def cancel(self) -> None:
-        """End all copies, and forget them, those too that are lent."""
+        """End all copies and comparisons, and forget them, those too that are lent."""
 
 
 @dataclass(frozen=True, slots=True)

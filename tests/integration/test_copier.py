@@ -1,6 +1,7 @@
 """Copies beside the loop: their lanes, their ends, and what is left of them."""
 
 import errno
+import io
 import os
 import threading
 from contextlib import contextmanager
@@ -12,9 +13,10 @@ from queue import Empty, SimpleQueue
 import pytest
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository import DatastoreCopier, copier, copying, staging
+from pfs_ingestd.adapters.repository import DatastoreCopier, comparing, copier, copying, staging
+from pfs_ingestd.adapters.repository.comparing import found_at
 from pfs_ingestd.errors import Code, Outage, TryLater
-from pfs_ingestd.ports import Copied, Copy
+from pfs_ingestd.ports import Comparison, Copied, Copy
 from pfs_ingestd.records import FileName, Kind, Sighting
 
 LONG = 30
@@ -44,6 +46,7 @@ class Bench:
         self.store.mkdir()
         self.mailbox = SimpleQueue()
         self.explained = []
+        self.blamed = []
         self.copier = self.new()
         self._folder = folder
         self._names = count()
@@ -60,7 +63,17 @@ class Bench:
     def begin(self, *sightings, live=False):
         """Have files copied."""
         for sighting in sightings:
-            self.copier.begin(sighting, self.store.as_uri(), live=live)
+            self.copier.copy(sighting, self.store.as_uri(), live=live)
+
+    def artifact(self, content):
+        """Have something stored; tell its URI."""
+        path = self.store / "artifact.fits"
+        path.write_bytes(content)
+        return path.as_uri()
+
+    def compare(self, sighting, artifact):
+        """Have a file compared."""
+        self.copier.compare(sighting, artifact, live=False)
 
     def wait(self):
         """Wait until a copy has come to its end."""
@@ -68,6 +81,7 @@ class Bench:
 
     def _explain(self, error, path):
         self.explained.append((error.errno, path))
+        self.blamed.append(error.filename)
         return FULL
 
 
@@ -396,6 +410,145 @@ def test_a_file_that_ends_too_early_is_no_copy(bench, monkeypatch):
     bench.wait()
     with bench.copier.finished() as (copy,):
         assert (place_of(copy), copy.error.code) == (None, Code.RACE)
+
+
+@pytest.mark.parametrize("content", [b"SIMPLE  =" * 10, b"SIMPLE  =" * 9 + b"another ="])
+def test_a_file_is_compared_with_an_artifact(bench, content):
+    """Whether they are the same is told, and of which artifact; nothing is left in the store."""
+    sighting, artifact = bench.file(b"SIMPLE  =" * 10), bench.artifact(content)
+    bench.compare(sighting, artifact)
+    bench.wait()
+    with bench.copier.finished() as (comparison,):
+        same = content == sighting.path.read_bytes()
+        found = found_at(ResourcePath(artifact))
+        assert comparison == Comparison(seen=sighting, artifact=artifact, mark=found.mark, same=same)
+    assert [path.name for path in bench.store.iterdir()] == ["artifact.fits"]
+
+
+def test_a_small_file_does_not_wait_for_a_large_comparison(bench, monkeypatch):
+    """However long it takes to compare a ramp, a CCD file is copied, or compared, meanwhile."""
+    monkeypatch.setattr(copier, "SMALL", 100)
+    large, small, other = bench.file(bytes(101)), bench.file(bytes(100)), bench.file(bytes(100))
+    reached, go_on = threading.Event(), threading.Event()
+    compare = comparing.same_bytes
+
+    def wait(source, *args, **options):
+        if source == large.path:
+            reached.set()
+            assert go_on.wait(LONG)
+        return compare(source, *args, **options)
+
+    monkeypatch.setattr(comparing, "same_bytes", wait)
+    artifact = bench.artifact(bytes(101))
+    bench.compare(large, artifact)
+    assert reached.wait(LONG)
+    bench.begin(small)
+    bench.compare(other, artifact)
+    bench.wait()
+    bench.wait()
+    with bench.copier.finished() as ended:
+        assert [each.source for each in ended] == [small.path, other.path]
+    assert [path.name for path in bench.store.iterdir()] == ["artifact.fits"]
+    go_on.set()
+    bench.wait()
+    with bench.copier.finished() as (comparison,):
+        assert (comparison.source, comparison.same) == (large.path, True)
+
+
+def test_what_is_compared_takes_room(bench, monkeypatch):
+    """A lane that is full of comparisons is full."""
+    monkeypatch.setattr(copier.Lane, "put", lambda *_, **__: None)
+    bench.compare(replace(bench.file(), size=256_000_000), "file:///artifact")
+    assert (bench.copier.room(), bench.copier.left()) == (None, 256_000_000)
+    bench.compare(replace(bench.file(), size=256_000_000), "file:///artifact")
+    assert (bench.copier.room(), bench.copier.left()) == (0, 0)
+
+
+def test_a_cancelled_comparison_ends_within_a_chunk(bench, monkeypatch):
+    """Nobody is told of it, and the lane goes on."""
+    monkeypatch.setattr(copying, "BUFFER", 10)
+    reached, go_on, chunks = threading.Event(), threading.Event(), []
+    read = copying._read  # noqa: SLF001 (the moment that is meant)
+
+    def wait(*arguments):
+        chunks.append(arguments)
+        reached.set()
+        assert go_on.wait(LONG)
+        return read(*arguments)
+
+    monkeypatch.setattr(copying, "_read", wait)
+    artifact = bench.artifact(bytes(1000))
+    bench.compare(bench.file(bytes(1000)), artifact)
+    assert reached.wait(LONG)
+    bench.copier.cancel()
+    go_on.set()
+    monkeypatch.setattr(copying, "_read", read)
+    bench.compare(last := bench.file(bytes(1000)), artifact)
+    bench.wait()
+    with bench.copier.finished() as ended:
+        assert [each.source for each in ended] == [last.path]
+    assert len(chunks) <= 2
+    with pytest.raises(Empty):
+        bench.mailbox.get(block=False)
+
+
+@pytest.mark.parametrize("meddle", [rewrite, truncate, exchange, os.unlink])
+@pytest.mark.parametrize("late", [False, True])
+def test_of_a_file_that_is_meddled_with_nothing_is_found_out(bench, monkeypatch, meddle, late):
+    """A file that is another one before it is compared, or at the end of it, is another one."""
+    sighting, artifact = bench.file(bytes(100)), bench.artifact(bytes(100))
+    compare = comparing.same_bytes
+
+    def meddled(*args, **options):
+        same = compare(*args, **options)
+        meddle(sighting.path)
+        return same
+
+    if late:
+        monkeypatch.setattr(comparing, "same_bytes", meddled)
+    else:
+        meddle(sighting.path)
+    bench.compare(sighting, artifact)
+    bench.wait()
+    with bench.copier.finished() as (comparison,):
+        error = FULL if meddle is os.unlink else comparison.error
+        assert (comparison.same, comparison.error) == (False, error)
+        assert error is FULL or error.code is Code.RACE
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_an_artifact_that_vanishes_is_no_fault_of_the_file(bench, monkeypatch, opened):
+    """That it is gone is told, whether it was before or in the middle of it."""
+    sighting, artifact = bench.file(bytes(100)), bench.artifact(bytes(100))
+    path = bench.store / "artifact.fits"
+    if opened:
+        looks = iter([comparing.found_at(ResourcePath(artifact)), None])
+        monkeypatch.setattr(comparing, "found_at", lambda _: next(looks))
+    path.unlink()
+    bench.compare(sighting, artifact)
+    bench.wait()
+    with bench.copier.finished() as (comparison,):
+        assert comparison == Comparison(seen=sighting, artifact=artifact)
+
+
+def test_of_two_files_it_is_told_which_cannot_be_read(bench, monkeypatch):
+    """An input/output error says whether it is the file's disk or the repository's that has to be seen to."""
+    sighting, artifact = bench.file(bytes(100)), bench.artifact(bytes(100))
+
+    class Failing(io.FileIO):
+        def read(self, size=-1):
+            if self.name == str(bench.store / "artifact.fits"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read(size)
+
+    monkeypatch.setattr(Path, "open", lambda path, *_args, **_options: Failing(str(path)))
+    bench.compare(sighting, artifact)
+    bench.wait()
+    monkeypatch.undo()
+    with bench.copier.finished() as (comparison,):
+        assert comparison.error is FULL
+    assert bench.explained == [(errno.EIO, sighting.path)]
+    assert bench.blamed == [str(bench.store / "artifact.fits")]
 
 
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(bench):

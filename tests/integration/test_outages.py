@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from fakes import FakeClock
 from pfs_ingestd.adapters.repository import ButlerRepository, create_repository
 from pfs_ingestd.adapters.repository.artifacts import Durability
-from pfs_ingestd.adapters.repository.copier import Lane
+from pfs_ingestd.adapters.repository.lanes import Lane
 from pfs_ingestd.config import problems
 from pfs_ingestd.desk import select_files
 from pfs_ingestd.errors import Code, Fatal

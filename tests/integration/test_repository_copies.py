@@ -9,7 +9,7 @@ import pytest
 from lsst.daf.butler.direct_butler import DirectButler
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository import ButlerRepository, artifacts
+from pfs_ingestd.adapters.repository import ButlerRepository, artifacts, comparing, copying
 from pfs_ingestd.errors import Code, Outage, TryLater
 from pfs_ingestd.ports import Outcome, Stored
 from pfs_ingestd.records import FileName, Kind, Sighting
@@ -61,6 +61,19 @@ def seen(dataset):
         inode=status.st_ino,
     )
     return replace(dataset, seen=sighting)
+
+
+def compared_and_ingested(repository, dataset, *exposures):
+    """Ingest a file of the size of what is stored, once it has been compared beside."""
+    (outcome,) = repository.ingest(exposures, [dataset])
+    assert outcome.result is Stored.TO_BE_COMPARED
+    return repository.ingest([], [compared(dataset, outcome)])
+
+
+def compared(dataset, outcome):
+    """Compare a file with its artifact, as the copier does."""
+    artifact = ResourcePath(outcome.where)
+    return replace(dataset, comparison=comparing.compared(artifact, dataset.seen, copying.always))
 
 
 def place_of(dataset):
@@ -145,8 +158,8 @@ def test_what_is_there_already_is_not_to_be_copied(root, incoming, repository):
     """Same and other bytes are found out without a copy."""
     repository.ingest([an_exposure(12)], [copied(raw_dataset(ccd_file(incoming / "a.fits")), root)])
 
-    same = repository.ingest([], [raw_dataset(incoming / "a.fits")])
-    other = repository.ingest([], [raw_dataset(ccd_file(incoming / "b.fits", seed=1))])
+    same = compared_and_ingested(repository, seen(raw_dataset(incoming / "a.fits")))
+    other = compared_and_ingested(repository, seen(raw_dataset(ccd_file(incoming / "b.fits", seed=1))))
 
     assert results([*same, *other]) == [Stored.ALREADY_THERE, Stored.CONFLICT]
     assert count(root) == ((1, 1, 1), 1)
@@ -154,12 +167,15 @@ def test_what_is_there_already_is_not_to_be_copied(root, incoming, repository):
 
 def test_a_dataset_that_somebody_stored_meanwhile_is_compared(root, incoming, repository, opened):
     """While a file was being copied someone else may have stored the same data ID: all is checked again."""
-    same = copied(raw_dataset(ccd_file(incoming / "a.fits")), root)
+    same = copied(seen(raw_dataset(ccd_file(incoming / "a.fits"))), root)
     opened("copy").ingest([an_exposure(12)], [raw_dataset(incoming / "a.fits")])
-    other = copied(raw_dataset(ccd_file(incoming / "b.fits", seed=1)), root)
+    other = copied(seen(raw_dataset(ccd_file(incoming / "b.fits", seed=1))), root)
     stored = Path(root, ARTIFACT).stat().st_ino
 
-    outcomes = [*repository.ingest([an_exposure(12)], [same]), *repository.ingest([], [other])]
+    outcomes = [
+        *compared_and_ingested(repository, same, an_exposure(12)),
+        *compared_and_ingested(repository, other),
+    ]
 
     assert results(outcomes) == [Stored.ALREADY_THERE, Stored.CONFLICT]
     assert Path(root, ARTIFACT).stat().st_ino == stored

@@ -15,7 +15,7 @@ from pfs_ingestd.adapters.repository import (
     open_repository,
     staging,
 )
-from pfs_ingestd.adapters.repository.artifacts import holds
+from pfs_ingestd.adapters.repository.comparing import holds
 from pfs_ingestd.adapters.repository.failures import classify
 from pfs_ingestd.adapters.repository.objects import look_at, objects_below
 from pfs_ingestd.audit.findings import StrayObject

@@ -27,7 +27,7 @@ HICCUP = TryLater(Code.STORE_FAILED, "hiccup")
 class Night(RuleBasedStateMachine):
     """Files arrive, grow, are bad, go away; events get lost; the repository goes away; the process dies.
 
-    Files are copied beside the loop or not, and copies last.
+    Files are copied and compared beside the loop or not, and that lasts.
     """
 
     def __init__(self) -> None:
@@ -143,7 +143,8 @@ class Night(RuleBasedStateMachine):
     @invariant()
     def what_is_being_copied_is_claimed(self):
         claimed = {record.path for record in self.rig.records() if record.state is State.INGESTING}
-        assert {sighting.path for sighting in self.rig.copier.under_way} <= claimed
+        copier = self.rig.copier
+        assert {sighting.path for sighting in (*copier.under_way, *copier.comparing)} <= claimed
 
     @invariant()
     def only_whole_and_good_files_are_stored(self):

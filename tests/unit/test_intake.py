@@ -92,6 +92,8 @@ def test_what_is_there_already_is_not_copied(rig):
     rig.folder.write(other, Content(answer=A_RAMP.answer, size=3000))
     rig.tick(Hint(same, closed=True), Hint(other, closed=True))
     assert rig.copier.under_way == {}
+    assert [each.path for each in rig.copier.comparing] == [same]
+    land(rig)
     assert (rig.record(same).code, rig.record(other).code) == (Code.ALREADY_THERE, Code.CONFLICT)
 
 
@@ -307,7 +309,7 @@ def test_a_tick_that_fails_gives_up_the_copies():
     """After an error that nobody foresaw a file is copied anew: it is not stored twice, and is not stuck."""
     rig = with_copies(Impatient())
     rig.folder.write(RAMP, A_RAMP)
-    counts, begin, begun = rig.inbox.counts, rig.copier.begin, []
+    counts, begin, begun = rig.inbox.counts, rig.copier.copy, []
 
     def fail_once():
         rig.inbox.counts = counts
@@ -321,7 +323,7 @@ def test_a_tick_that_fails_gives_up_the_copies():
             rig.inbox.counts = fail_once
         rig.copier.held = len(begun) == 1
 
-    rig.copier.begin = begin_again
+    rig.copier.copy = begin_again
     assert rig.daemon.run(once=True) is ExitCode.DONE
     assert begun == [RAMP, RAMP]
     assert (rig.states(), rig.record(RAMP).attempts) == ({RAMP: State.INGESTED}, 2)
@@ -330,13 +332,13 @@ def test_a_tick_that_fails_gives_up_the_copies():
 def test_a_crash_while_a_file_is_copied_costs_an_attempt(rig):
     """A copy that takes the process with it again and again is given up like any other attempt."""
     rig.folder.write(RAMP, A_RAMP)
-    begin = rig.copier.begin
+    begin = rig.copier.copy
 
     def deadly(*arguments, **options):
         begin(*arguments, **options)
         raise Crash
 
-    rig.copier.begin = deadly
+    rig.copier.copy = deadly
     for _ in range(50):
         try:
             rig.tick(Hint(RAMP, closed=True), after=timedelta(seconds=5))

@@ -70,7 +70,7 @@ class Bench:
             journal=journal,
             ingester=ingester,
             repository=repository,
-            copier=FakeCopier(self.folder),
+            copier=FakeCopier(self.folder, repository),
             clock=self.clock,
             patience=PATIENCE,
             batch_files=10,

@@ -1,95 +1,22 @@
-"""The files of the datastore: are they the same, are they durable, may the source go."""
+"""The files of the datastore: are they durable, may the source go."""
 
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from lsst.resources import ResourcePath
 
+from pfs_ingestd.adapters.repository.comparing import Proof, found_at, holds
 from pfs_ingestd.adapters.repository.copying import check_unchanged, flush
-from pfs_ingestd.adapters.repository.objects import look_at, same_digest
 from pfs_ingestd.errors import TryLater
-from pfs_ingestd.records import Sighting
 
-__all__ = ["Compared", "Durability", "holds", "kept", "release", "uri_of"]
+__all__ = ["Durability", "kept", "release"]
 
-CHUNK = 1 << 20
 REMEMBERED = 1_000
 
 
-class Compared(NamedTuple):
-    """A copy that was found to have the same bytes as its file, and that file, as they were then."""
-
-    copy: os.stat_result
-    seen: Sighting
-
-
-def uri_of(path: Path) -> ResourcePath:
-    """Name a file so that nothing in its name is taken for the syntax of a URI."""
-    return ResourcePath(path.absolute().as_uri(), forceDirectory=False)
-
-
-def holds(artifact: ResourcePath, source: Path) -> bool | None:
-    """Tell whether an artifact is, or has the same bytes as, a file.
-
-    Parameters
-    ----------
-    artifact : `~lsst.resources.ResourcePath`
-        What the datastore has.
-    source : `~pathlib.Path`
-        The file.
-
-    Returns
-    -------
-    same : `bool` or `None`
-        `None` if there is no artifact.
-
-    Raises
-    ------
-    OSError, or what a store throws
-        If one of them cannot be read, or there is no such file.
-
-    Notes
-    -----
-    Of an object whose tag says enough nothing is read; others are, up to the first byte that differs.
-    """
-    of_source = source.stat()
-    if artifact.isLocal:
-        try:
-            of_artifact = Path(artifact.ospath).stat()
-        except FileNotFoundError:
-            return None
-        if os.path.samestat(of_artifact, of_source):
-            return True
-        size = of_artifact.st_size
-    elif artifact.scheme == "s3":
-        found = look_at(artifact)
-        if found is None:
-            return None
-        if found.size == of_source.st_size and same_digest(found, source):
-            return True
-        size = found.size
-    else:
-        try:
-            size = artifact.size()
-        except FileNotFoundError:
-            return None
-    return size == of_source.st_size and _same_bytes(artifact, source)
-
-
-def _same_bytes(artifact: ResourcePath, source: Path) -> bool:
-    with artifact.open("rb") as stored, source.open("rb") as file:
-        while True:
-            chunk = file.read(CHUNK)
-            if stored.read(len(chunk) or 1) != chunk:
-                return False
-            if not chunk:
-                return True
-
-
-def release(artifact: ResourcePath, source: Path, compared: Compared | None = None) -> bool:
+def release(artifact: ResourcePath, source: Path, proof: Proof | None = None) -> bool:
     """Remove a file once the datastore is seen to have all its bytes under another name.
 
     Parameters
@@ -98,8 +25,8 @@ def release(artifact: ResourcePath, source: Path, compared: Compared | None = No
         What the datastore has.
     source : `~pathlib.Path`
         The file. It is kept where the artifact is that very file, or leads to it.
-    compared : `Compared` or `None`, optional
-        What the artifact was made of, if that has been compared with the file already.
+    proof : `~pfs_ingestd.adapters.repository.comparing.Proof` or `None`, optional
+        That it has them, if it, or what it was made of, has been compared with the file already.
 
     Returns
     -------
@@ -116,21 +43,20 @@ def release(artifact: ResourcePath, source: Path, compared: Compared | None = No
     if not source.exists():
         # The same file twice in a batch, or somebody else was faster.
         return True
-    if not (compared and _still(compared, artifact, source)) and not holds(artifact, source):
+    if not (proof and _still(proof, artifact, source)) and not holds(artifact, source):
         return False
     source.unlink(missing_ok=True)
     return True
 
 
-def _still(compared: Compared, artifact: ResourcePath, source: Path) -> bool:
-    """Say whether the artifact is that copy, and the file still what it was compared with."""
-    now = Path(artifact.ospath).stat()
-    same = os.path.samestat(now, compared.copy) and now.st_size == compared.copy.st_size
+def _still(proof: Proof, artifact: ResourcePath, source: Path) -> bool:
+    """Say whether artifact and file are still those that were compared."""
     try:
-        check_unchanged(source, compared.seen)
+        check_unchanged(source, proof.seen)
     except TryLater:
         return False
-    return same
+    found = found_at(artifact)
+    return found is not None and found.mark == proof.mark
 
 
 @contextmanager

@@ -7,16 +7,18 @@ from uuid import UUID
 from lsst.daf.butler import DatasetRef, Dimension, DimensionRecord, FileDataset
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository.artifacts import holds, uri_of
+from pfs_ingestd.adapters.repository.comparing import uri_of
 from pfs_ingestd.adapters.repository.copying import check_unchanged
 from pfs_ingestd.adapters.repository.items import Item
 from pfs_ingestd.adapters.repository.memory import Memory
 from pfs_ingestd.adapters.repository.rivals import Rivals
 from pfs_ingestd.adapters.repository.session import Session
+from pfs_ingestd.adapters.repository.verdicts import Inline, compare, outcome_of
 from pfs_ingestd.adapters.repository.visits import lock_exposures
+from pfs_ingestd.errors import Code, TryLater
 from pfs_ingestd.ports import Outcome, Stored
 
-__all__ = ["Batch", "compare", "stored_artifacts"]
+__all__ = ["Batch", "stored_artifacts"]
 
 UNHEARD = 10
 """So many files are copied within a store before the registry is spoken to again. Whoever has lost his locks
@@ -41,6 +43,8 @@ class Batch:
         Records of the exposures to be registered, by visit.
     items : `~collections.abc.Sequence` [`Item`]
         The datasets, each of a new exposure or of one that is there.
+    inline_bytes : `int` or `None`
+        How many bytes may be compared with what is stored; see `~verdicts.Inline`.
     replacing : `bool`
         Whether they take the places of those that are stored under their data IDs.
     """
@@ -51,6 +55,7 @@ class Batch:
     owned: bool
     new: Mapping[int, DimensionRecord]
     items: Sequence[Item]
+    inline_bytes: int | None
     replacing: bool = False
     _registered: dict[str, list[int]] = field(default_factory=dict, init=False)
     _rivals: Rivals = field(default_factory=Rivals, init=False)
@@ -112,7 +117,8 @@ class Batch:
         old = [item for item in self.items if item.visit not in fresh]
         lock_exposures(self.session, {item.visit for item in old})
         artifacts = stored_artifacts(self.session, old)
-        outcomes, absent = ({}, list(self.items)) if self.replacing else compare(artifacts, self.items)
+        inline = Inline(self.inline_bytes)
+        outcomes, absent, _ = compare({} if self.replacing else artifacts, self.items, inline)
         firsts: dict[UUID, Item] = {}
         twins = [item for item in absent if firsts.setdefault(item.ref.id, item) is not item]
         chosen = list(firsts.values())
@@ -124,10 +130,11 @@ class Batch:
             check_unchanged(item.path, item.seen)
         made = stored_artifacts(self.session, chosen)
         self.session.durability.settle(made.values())
-        outcomes |= {item.index: _outcome(Stored.STORED, item, made) for item in chosen}
-        for twin in twins:
-            same = holds(uri_of(firsts[twin.ref.id].path), twin.path)
-            outcomes[twin.index] = _outcome(Stored.ALREADY_THERE if same else Stored.CONFLICT, twin, made)
+        outcomes |= {item.index: outcome_of(Stored.STORED, item, made) for item in chosen}
+        of_twins, lost, _ = compare(made, twins, inline)
+        if lost:
+            raise TryLater(Code.RACE, f"what was stored of {lost[0].path} is gone again")
+        outcomes |= of_twins
         return outcomes
 
     def _unregister(self, refs: Sequence[DatasetRef]) -> None:
@@ -186,32 +193,3 @@ def stored_artifacts(session: Session, items: Sequence[Item]) -> dict[UUID, Reso
         return {}
     uris = session.butler.get_many_uris([item.ref for item in items], allow_missing=True)
     return {ref.id: uri.primaryURI for ref, uri in uris.items() if uri.primaryURI is not None}
-
-
-def compare(
-    artifacts: Mapping[UUID, ResourcePath], items: Sequence[Item]
-) -> tuple[dict[int, Outcome], list[Item]]:
-    """Compare files with what is stored under their data IDs.
-
-    Returns
-    -------
-    outcomes : `dict` [`int`, `Outcome`]
-        Of those that have an artifact.
-    absent : `list` [`Item`]
-        Those that have none.
-    """
-    outcomes: dict[int, Outcome] = {}
-    absent: list[Item] = []
-    for item in items:
-        artifact = artifacts.get(item.ref.id)
-        same = None if artifact is None else holds(artifact, item.path)
-        if same is None:
-            absent.append(item)
-        else:
-            result = Stored.ALREADY_THERE if same else Stored.CONFLICT
-            outcomes[item.index] = _outcome(result, item, artifacts)
-    return outcomes, absent
-
-
-def _outcome(result: Stored, item: Item, artifacts: Mapping[UUID, ResourcePath]) -> Outcome:
-    return Outcome(result, str(item.ref.id), artifacts[item.ref.id].geturl())

@@ -1,6 +1,7 @@
 """One file copied or linked: to the last byte, of the file that was meant, and through to the disk."""
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 from pfs_ingestd.errors import Code, TryLater
 from pfs_ingestd.records import Sighting, path_text
 
-__all__ = ["Unwanted", "check_unchanged", "copy_file", "flush", "link_file", "same_bytes"]
+__all__ = ["Unwanted", "always", "check_unchanged", "copy_file", "flush", "link_file", "same_bytes"]
 
 CHUNK = 1 << 23
 """So many bytes the kernel copies before it is asked whether the copy is still wanted."""
@@ -26,11 +27,16 @@ _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, 
 
 
 class Unwanted(Exception):
-    """Nobody waits for the copy any more."""
+    """Nobody waits for it any more."""
+
+
+def always() -> bool:
+    """Want to go on."""
+    return True
 
 
 def copy_file(
-    source: Path, target: Path, *, seen: Sighting | None = None, wanted: Callable[[], bool] = lambda: True
+    source: Path, target: Path, *, seen: Sighting | None = None, wanted: Callable[[], bool] = always
 ) -> None:
     """Copy content and mode of a file.
 
@@ -112,8 +118,17 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def same_bytes(source: Path, copy: Path, *, wanted: Callable[[], bool]) -> bool:
-    """Say whether two files have the same content, as it is on the disk.
+def same_bytes(source: Path, copy: Path, *, wanted: Callable[[], bool], fresh: bool = False) -> bool:
+    """Say whether two files have the same content.
+
+    Parameters
+    ----------
+    source, copy : `~pathlib.Path`
+        The files.
+    wanted : `~collections.abc.Callable`
+        Says whether to go on.
+    fresh : `bool`, optional
+        Whether the copy was written just now: what has to be read is what the disk has of it.
 
     Raises
     ------
@@ -123,14 +138,15 @@ def same_bytes(source: Path, copy: Path, *, wanted: Callable[[], bool]) -> bool:
         If one of them cannot be read.
     """
     with source.open("rb", buffering=0) as file, copy.open("rb", buffering=0) as other:
-        # What lies in memory has been read already, so to say: by us, who wrote it.
-        os.posix_fadvise(other.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        while chunk := file.read(BUFFER):
-            if other.read(len(chunk)) != chunk:
+        if fresh:
+            # What lies in memory has been read already, so to say: by us, who wrote it.
+            os.posix_fadvise(other.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        while chunk := _read(file, source, BUFFER):
+            if _read(other, copy, len(chunk)) != chunk:
                 return False
             if not wanted():
                 raise Unwanted
-        return not other.read(1)
+        return not _read(other, copy, 1)
 
 
 def check_unchanged(path: Path, seen: Sighting | None) -> None:
@@ -145,6 +161,15 @@ def check_unchanged(path: Path, seen: Sighting | None) -> None:
     """
     if seen is not None:
         _check(path, path.stat(), seen)
+
+
+def _read(file: io.FileIO, path: Path, size: int) -> bytes:
+    try:
+        return file.read(size)
+    except OSError as error:
+        # Of two files one has to be told which of them cannot be read.
+        error.filename = str(path)
+        raise
 
 
 def _send(file: int, copy: int, offset: int) -> int:

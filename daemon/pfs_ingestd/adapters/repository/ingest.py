@@ -7,15 +7,17 @@ from pathlib import Path
 from lsst.daf.butler import DimensionRecord
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository.artifacts import Compared, kept, release
-from pfs_ingestd.adapters.repository.batch import Batch, compare, stored_artifacts
+from pfs_ingestd.adapters.repository.artifacts import kept, release
+from pfs_ingestd.adapters.repository.batch import Batch, stored_artifacts
+from pfs_ingestd.adapters.repository.comparing import Proof, found_at
 from pfs_ingestd.adapters.repository.failures import classify, locked
 from pfs_ingestd.adapters.repository.items import Item, check_name, described, items_of
 from pfs_ingestd.adapters.repository.known import artifacts_among
 from pfs_ingestd.adapters.repository.memory import Memory
 from pfs_ingestd.adapters.repository.objects import STORE_ERRORS
 from pfs_ingestd.adapters.repository.session import Session, configuration_of, missing, open_session
-from pfs_ingestd.adapters.repository.transfers import OWNED, TRANSFERS, effective, prepared
+from pfs_ingestd.adapters.repository.transfers import OWNED, TRANSFERS, bound, effective, prepared
+from pfs_ingestd.adapters.repository.verdicts import Inline, compare
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, TryLater
 from pfs_ingestd.exposure import Exposure, design_conflict
 from pfs_ingestd.ports import Dataset, Outcome, Stored
@@ -76,8 +78,8 @@ class ButlerRepository:
     root, transfer, runs, instrument
         See `open_repository`.
     inline_bytes : `int` or `None`, optional
-        How many bytes of a batch it copies itself, before the transaction begins; what goes beyond is
-        ``TO_BE_COPIED``. `None` copies all.
+        How many bytes of a batch it copies itself, before the transaction begins, and how many it compares
+        with what is stored; what goes beyond is ``TO_BE_COPIED`` and ``TO_BE_COMPARED``. `None` does all.
 
     Notes
     -----
@@ -142,16 +144,14 @@ class ButlerRepository:
         with self._at_work(paths) as session:
             # Outside of the transaction, which keeps others waiting: comparing may take a while.
             old = [item for item in items if item.visit in there]
-            compared, _ = compare(stored_artifacts(session, old), old)
+            inline = Inline(bound(self._inline_bytes, session.datastore))
+            compared, _, proofs = compare(stored_artifacts(session, old), old, inline)
             rest = [item for item in items if item.index not in compared]
-            copies = {
-                item.index: Compared(Path(item.staged.ospath).stat(), item.seen)
-                for item in rest
-                if item.staged and item.staged.isLocal and item.seen
-            }
+            if self._transfer == "move":
+                proofs |= _proofs_of_copies(rest)
         outcomes |= compared | self._store(given, rest, inline_bytes=self._inline_bytes)
         if self._transfer == "move":
-            self._release(items, outcomes, copies)
+            self._release(items, outcomes, proofs)
         return [outcome for _, outcome in sorted(outcomes.items())]
 
     def stored(self, sightings: Sequence[Sighting]) -> Mapping[Path, str]:
@@ -204,7 +204,7 @@ class ButlerRepository:
             if conflict := design_conflict(exposure.id, claimed=design, stored=exposure.pfs_design_id):
                 raise conflict
             artifacts = stored_artifacts(session, items)
-            outcomes, _ = compare(artifacts, items)
+            outcomes, _, proofs = compare(artifacts, items, Inline(None))
             datastore = session.datastore
         if [outcome.result for outcome in outcomes.values()] != [Stored.ALREADY_THERE]:
             with ExitStack() as stack:
@@ -212,7 +212,7 @@ class ButlerRepository:
                     stack.enter_context(kept(artifact, datastore))
                 outcomes = self._store({}, items, inline_bytes=None, replacing=True)
         if self._transfer == "move":
-            self._release(items, outcomes, {})
+            self._release(items, outcomes, proofs)
         return outcomes[0]
 
     def probe(self) -> None:
@@ -309,7 +309,7 @@ class ButlerRepository:
                 items,
                 transfer=effective(self._transfer, session.datastore),
                 root=session.datastore,
-                inline_bytes=inline_bytes,
+                inline_bytes=bound(inline_bytes, session.datastore),
             ) as files,
         ):
             # Of an exposure none of whose raws is stored now, nothing is: they may all come to nothing.
@@ -322,6 +322,7 @@ class ButlerRepository:
                 owned=effective(self._transfer, session.datastore) in OWNED,
                 new={visit: record for visit, record in given.items() if visit not in later},
                 items=[item for item in files.ready if item.visit not in later],
+                inline_bytes=bound(inline_bytes, session.datastore),
                 replacing=replacing,
             )
             where = session.datastore.geturl()
@@ -333,7 +334,7 @@ class ButlerRepository:
         return outcomes | to_copy
 
     def _release(
-        self, items: Sequence[Item], outcomes: Mapping[int, Outcome], copies: Mapping[int, Compared]
+        self, items: Sequence[Item], outcomes: Mapping[int, Outcome], proofs: Mapping[int, Proof]
     ) -> None:
         """Remove the files that the datastore now has; all that can be, before complaining of one.
 
@@ -348,7 +349,7 @@ class ButlerRepository:
             if outcome.result not in {Stored.STORED, Stored.ALREADY_THERE}:
                 continue
             try:
-                if not release(ResourcePath(outcome.where), item.path, copies.get(item.index)):
+                if not release(ResourcePath(outcome.where), item.path, proofs.get(item.index)):
                     failures.append(f"{item.path} is stored, but {outcome.where} has other content")
             except STORE_ERRORS as error:
                 raise classify(error) from error
@@ -358,6 +359,16 @@ class ButlerRepository:
             raise TryLater(
                 Code.STORE_FAILED, "; ".join(failures), hint="the transfer mode move removes what it stored"
             )
+
+
+def _proofs_of_copies(items: Sequence[Item]) -> dict[int, Proof]:
+    """Tell which copies were compared with their files: what they are renamed to need not be, any more."""
+    looks = {item.index: found_at(item.staged) for item in items if item.staged}
+    return {
+        item.index: Proof(found.mark, item.seen)
+        for item in items
+        if item.seen and (found := looks.get(item.index))
+    }
 
 
 def _fault(path: Path) -> IngestdError | None:

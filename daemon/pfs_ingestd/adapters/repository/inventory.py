@@ -11,7 +11,7 @@ from uuid import UUID
 from lsst.daf.butler import DatasetRef
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository.artifacts import holds, uri_of
+from pfs_ingestd.adapters.repository.comparing import holds, uri_of
 from pfs_ingestd.adapters.repository.failures import classify
 from pfs_ingestd.adapters.repository.memory import query_exposures
 from pfs_ingestd.adapters.repository.objects import STORE_ERRORS

@@ -12,7 +12,7 @@ from pfs_ingestd.adapters.repository.session import Session
 from pfs_ingestd.errors import Code, Rejected
 from pfs_ingestd.exposure import ConfigHeader, RawHeader
 from pfs_ingestd.pfs.instrument import detector_number
-from pfs_ingestd.ports import Dataset, Header
+from pfs_ingestd.ports import Comparison, Dataset, Header
 from pfs_ingestd.records import FileRecord, Sighting
 
 __all__ = ["Item", "check_name", "described", "items_of"]
@@ -36,6 +36,8 @@ class Item:
         The file as it has to be; `None` if any will do.
     staged : `~lsst.resources.ResourcePath` or `None`
         A copy or link of it that is transferred instead.
+    comparison : `~pfs_ingestd.ports.Comparison` or `None`
+        What came of comparing it with what is stored.
     cat_ids : `tuple` [`int`]
         Catalogues to be joined to its exposure.
     """
@@ -46,6 +48,7 @@ class Item:
     ref: DatasetRef
     seen: Sighting | None = None
     staged: ResourcePath | None = None
+    comparison: Comparison | None = None
     cat_ids: tuple[int, ...] = ()
 
 
@@ -114,6 +117,7 @@ def items_of(
                 ref=ref,
                 seen=dataset.seen,
                 staged=ResourcePath(dataset.copy, forceDirectory=False) if dataset.copy else None,
+                comparison=dataset.comparison,
                 cat_ids=cat_ids,
             )
         )

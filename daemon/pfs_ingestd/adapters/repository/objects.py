@@ -17,6 +17,8 @@ from uuid import uuid4
 
 from lsst.resources import ResourcePath
 
+from pfs_ingestd.adapters.repository.copying import Unwanted, always
+
 try:
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import (
@@ -150,19 +152,24 @@ def look_at(uri: ResourcePath) -> Object | None:
     return Object(uri, found["ContentLength"], found["ETag"].strip('"'), found["LastModified"])
 
 
-def same_digest(found: Object, source: Path) -> bool:
+def same_digest(found: Object, source: Path, wanted: Callable[[], bool] = always) -> bool:
     """Say whether the entity tag of an object proves that it has the content of a file.
 
     If not, it may have that content nevertheless: stores that encrypt have other tags.
+
+    Raises
+    ------
+    Unwanted
+        If it was not to go on.
     """
     digest, dash, parts = found.tag.partition("-")
     if not dash:
-        return _md5(source) == digest
+        return _md5(source, wanted) == digest
     first = _client(found.uri).head_object(Bucket=_bucket(found.uri), Key=_key(found.uri), PartNumber=1)
     length = int(first["ContentLength"])
     if not length or -(-found.size // length) != int(parts):
         return False
-    return _md5_of_parts(source, length) == digest
+    return _md5_of_parts(source, length, wanted) == digest
 
 
 def objects_below(prefix: ResourcePath, beginning: str = "") -> Iterator[Object]:
@@ -213,23 +220,33 @@ def _status(error: Any) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _md5(source: Path) -> str:
-    with source.open("rb") as file:
-        return str(hashlib.file_digest(file, _hash).hexdigest())
+def _md5(source: Path, wanted: Callable[[], bool]) -> str:
+    whole = _hash()
+    with source.open("rb", buffering=0) as file:
+        while chunk := file.read(CHUNK):
+            _check(wanted)
+            whole.update(chunk)
+    return str(whole.hexdigest())
 
 
-def _md5_of_parts(source: Path, length: int) -> str:
+def _md5_of_parts(source: Path, length: int, wanted: Callable[[], bool]) -> str:
     whole = _hash()
     with source.open("rb") as file:
         for _ in count():
             part, left = _hash(), length
             while left and (chunk := file.read(min(left, CHUNK))):
+                _check(wanted)
                 part.update(chunk)
                 left -= len(chunk)
             if left == length:
                 return str(whole.hexdigest())
             whole.update(part.digest())
     raise AssertionError
+
+
+def _check(wanted: Callable[[], bool]) -> None:
+    if not wanted():
+        raise Unwanted
 
 
 def _hash() -> Any:

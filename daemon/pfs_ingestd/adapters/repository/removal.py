@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from pfs_ingestd.adapters.repository.artifacts import holds, uri_of
+from pfs_ingestd.adapters.repository.comparing import holds, uri_of
 from pfs_ingestd.adapters.repository.failures import classify
 from pfs_ingestd.adapters.repository.session import Session, open_session
 from pfs_ingestd.adapters.repository.staging import abandoned

@@ -19,9 +19,10 @@ from uuid import uuid4
 
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository.artifacts import holds, uri_of
+from pfs_ingestd.adapters.repository.comparing import holds, uri_of
 from pfs_ingestd.adapters.repository.copying import (
     Unwanted,
+    always,
     check_unchanged,
     copy_file,
     flush,
@@ -181,7 +182,7 @@ class _InFolder:
     def uri(self) -> ResourcePath:
         return uri_of(self._path)
 
-    def fill(self, *, seen: Sighting | None, wanted: Callable[[], bool] = lambda: True) -> None:
+    def fill(self, *, seen: Sighting | None, wanted: Callable[[], bool] = always) -> None:
         if self._linked:
             check_unchanged(self._path, seen)
         else:
@@ -191,7 +192,7 @@ class _InFolder:
         flush(self._path)
 
     def is_whole(self, wanted: Callable[[], bool]) -> bool:
-        return self._linked or same_bytes(self._source, self._path, wanted=wanted)
+        return self._linked or same_bytes(self._source, self._path, wanted=wanted, fresh=True)
 
     def remove(self) -> None:
         with suppress(OSError):
@@ -243,7 +244,7 @@ class _InStore:
         self.uri = uri
         self.remove = remove
 
-    def fill(self, *, seen: Sighting | None, wanted: Callable[[], bool] = lambda: True) -> None:
+    def fill(self, *, seen: Sighting | None, wanted: Callable[[], bool] = always) -> None:
         check_unchanged(self._source, seen)
         # By threads of its own it would be faster, and the process would not end before they do.
         self.uri.transfer_from(uri_of(self._source), transfer="copy", overwrite=True, multithreaded=False)
@@ -257,9 +258,7 @@ class _InStore:
         pass
 
     def is_whole(self, wanted: Callable[[], bool]) -> bool:
-        if not wanted():
-            raise Unwanted
-        return bool(holds(self.uri, self._source))
+        return bool(holds(self.uri, self._source, wanted))
 
 
 def sweep(root: ResourcePath) -> None:

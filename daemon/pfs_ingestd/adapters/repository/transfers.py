@@ -12,7 +12,7 @@ from pfs_ingestd.adapters.repository.staging import staging_at
 from pfs_ingestd.errors import Code, TryLater
 from pfs_ingestd.policy import elsewhere
 
-__all__ = ["OWNED", "TRANSFERS", "Files", "effective", "prepared"]
+__all__ = ["OWNED", "TRANSFERS", "Files", "bound", "effective", "prepared"]
 
 TRANSFERS = ("link", "copy", "move", "hardlink", "symlink", "relsymlink", "direct", "auto")
 """The transfer modes, with the meaning that they have in `~lsst.daf.butler.Butler.ingest`."""
@@ -21,7 +21,7 @@ OWNED = frozenset({"copy", "move"})
 """Those after which the artifacts are the repository's alone, and not somebody else's files, too."""
 
 REMOTE_INLINE_BYTES = 1_000_000
-"""So much of a batch is sent to a store while others wait: a pfsConfig, not a raw."""
+"""So much of a batch is sent to a store, or read there, while others wait: a pfsConfig, not a raw."""
 
 
 def effective(transfer: str, root: ResourcePath) -> str:
@@ -33,6 +33,11 @@ def effective(transfer: str, root: ResourcePath) -> str:
         If it cannot be done.
     """
     return transfer if root.isLocal else elsewhere(transfer, root.geturl())
+
+
+def bound(inline_bytes: int | None, root: ResourcePath) -> int | None:
+    """Tell how many bytes of a batch may be written to or read from a datastore while others wait."""
+    return inline_bytes if root.isLocal or inline_bytes is None else min(inline_bytes, REMOTE_INLINE_BYTES)
 
 
 class Files(NamedTuple):
@@ -86,9 +91,7 @@ def prepared(
     with staging_at(root) as staging:
         files = Files("move" if root.isLocal else "copy", [], [])
         made = []
-        room = (
-            inline_bytes if root.isLocal or inline_bytes is None else min(inline_bytes, REMOTE_INLINE_BYTES)
-        )
+        room = inline_bytes
         for item in items:
             size = item.seen.size if item.seen else item.path.stat().st_size
             if item.staged:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pfs_ingestd.adapters.repository.batch import compare, stored_artifacts
+from pfs_ingestd.adapters.repository.batch import stored_artifacts
 from pfs_ingestd.adapters.repository.failures import classify
 from pfs_ingestd.adapters.repository.items import check_name, items_of
 from pfs_ingestd.adapters.repository.memory import query_exposures
 from pfs_ingestd.adapters.repository.session import open_session
+from pfs_ingestd.adapters.repository.verdicts import Inline, compare
 from pfs_ingestd.errors import IngestdError, Rejected
 from pfs_ingestd.exposure import Exposure, design_conflict
 from pfs_ingestd.ports import Dataset, Outcome, Stored
@@ -123,7 +124,8 @@ class RepositoryTrial:
             items = items_of(session, [dataset], given | there)
             if not items:
                 return Outcome(Stored.NO_EXPOSURE)
-            compared, _ = compare(stored_artifacts(session, items) if there else {}, items)
+            artifacts = stored_artifacts(session, items) if there else {}
+            compared = compare(artifacts, items, Inline(None)).outcomes
         except IngestdError:
             raise
         except Exception as error:
