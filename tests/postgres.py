@@ -29,6 +29,10 @@ _SETTINGS = {
 }
 
 
+GUARDED = "guarded"
+"""The role of those who are asked for a password; all others are trusted."""
+
+
 @contextmanager
 def asking(url: str) -> Iterator[Any]:
     """Connect to a database, whatever driver its URL is for; lend a cursor."""
@@ -78,7 +82,7 @@ class Databases:
 
     def copied(self, url: str) -> str:
         """Copy a database that nobody uses any more; give the URL of the copy, of the same kind."""
-        origin = url.partition("@/")[2].partition("?")[0]
+        origin = _name_in(url)
         name = f"test_{uuid4().hex}"
         with asking(self._dsn("postgres")) as cursor:
             # A connection that was closed is a session of the server for a moment more: it is waited for.
@@ -89,9 +93,21 @@ class Databases:
             cursor.execute(f"CREATE DATABASE {name} TEMPLATE {origin}")
         return url.replace(origin, name)
 
+    def new_guarded_user(self, url: str, password: str) -> str:
+        """Make a user who owns a database and is asked for a password; give the name."""
+        name = f"user_{uuid4().hex}"
+        with asking(self._dsn("postgres")) as cursor:
+            cursor.execute("SELECT pg_advisory_lock(1)")
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (GUARDED,))
+            if cursor.fetchone() is None:
+                cursor.execute(f"CREATE ROLE {GUARDED}")
+            cursor.execute(f"CREATE ROLE {name} LOGIN PASSWORD %s IN ROLE {GUARDED}", (password,))
+            cursor.execute(f"ALTER DATABASE {_name_in(url)} OWNER TO {name}")
+        return name
+
     def drop(self, url: str) -> None:
         """Remove a database, whoever is connected to it."""
-        name = url.partition("@/")[2].partition("?")[0]
+        name = _name_in(url)
         with asking(self._dsn("postgres")) as cursor:
             cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -122,6 +138,9 @@ class PostgresServer(Databases):
         self._programs = programs
         self._account = account
         self._run("initdb", "--auth=trust", "--username=tester", "--encoding=UTF8", "--locale=C", "--no-sync")
+        # Whoever is of this role has to give his password.
+        rules = self._folder / "data" / "pg_hba.conf"
+        rules.write_text(f"local all +{GUARDED} scram-sha-256\n{rules.read_text()}")
         self.start()
 
     def start(self) -> None:
@@ -197,6 +216,11 @@ def _running(programs: Path) -> Iterator[tuple[PostgresServer, Path]]:
             server.stop()
     finally:
         shutil.rmtree(folder)
+
+
+def _name_in(url: str) -> str:
+    """Get the name of the database that a URL of ours is of."""
+    return url.partition("@/")[2].partition("?")[0]
 
 
 def _programs() -> Path | None:

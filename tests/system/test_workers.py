@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from contextlib import contextmanager
 
 import pytest
@@ -14,6 +13,7 @@ import yaml
 from pfs_ingestd.adapters.inbox import open_inbox
 from pfs_ingestd.config import load_config
 from postgres import asking
+from relay import Relay
 from system.service import Site, counted, pfs_ingestd, stored, wait_for, wanted, write
 
 LEASE = "1s"
@@ -186,23 +186,6 @@ def test_a_worker_without_the_mount_leaves_the_files_to_others(site):
     assert [service.stop() for service in (watching, blind, seeing)] == [0, 0, 0]
 
 
-RELAY = """
-import socket, sys, threading
-def pump(source, sink):
-    while data := source.recv(65536):
-        sink.sendall(data)
-    sink.shutdown(socket.SHUT_WR)
-listener = socket.create_server((sys.argv[1], 5432))
-print("listening", flush=True)
-while True:
-    client, _ = listener.accept()
-    server = socket.socket(socket.AF_UNIX)
-    server.connect(sys.argv[2])
-    for ends in ((client, server), (server, client)):
-        threading.Thread(target=pump, args=ends, daemon=True).start()
-"""
-
-
 class Elsewhere:
     """A host in a network namespace, whose only way to the server is a cable that can be pulled."""
 
@@ -226,19 +209,14 @@ class Elsewhere:
     def cut(self):
         """Pull the cable; the server notices, and the host does not."""
         _ip("-n", self.name, "link", "set", self._cable, "down")
-        self._relay.kill()
-        self._relay.wait()
+        self._relay.close()
 
     def mend(self):
         _ip("-n", self.name, "link", "set", self._cable, "up")
-        command = [sys.executable, "-S", "-c", RELAY, self.address, self._socket]
-        self._relay = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603 (our own command)
-        with self._relay.stdout as told:
-            assert told.readline() == b"listening\n"
+        self._relay = Relay(self._socket, self.address, 5432)
 
     def remove(self):
-        self._relay.kill()
-        self._relay.wait()
+        self._relay.close()
         _ip("netns", "del", self.name)
 
 

@@ -12,6 +12,7 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]  # CollectionType is
     CollectionType,
     MissingCollectionError,
 )
+from lsst.daf.butler.registry import RegistryConfig
 from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository import postgres_hints, sqlite_hints, statements
@@ -257,8 +258,11 @@ def open_session(
 
 
 def _registry_url(config: ButlerConfig) -> sqlalchemy.URL:
-    root = str(config.configDir.ospath) if config.configDir and config.configDir.isLocal else ""
-    return sqlalchemy.make_url(str(config["registry", "db"]).replace("<butlerRoot>", root))
+    """Tell where the registry is, as Butler will: keys beside the URL, and db-auth.yaml, may say more."""
+    registry = RegistryConfig(config)
+    if config.configDir is not None:
+        registry.replaceRoot(config.configDir)
+    return registry.connectionString
 
 
 def _datastore_root(butler: Butler) -> ResourcePath:
