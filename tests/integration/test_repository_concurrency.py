@@ -1,4 +1,4 @@
-"""Several processes that ingest the same files into one repository, on SQLite and on PostgreSQL."""
+"""Several processes that ingest the same files into one repository, wherever that is."""
 
 import multiprocessing
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from lsst.daf.butler import Butler
+from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository import RepositoryBroom, create_repository, open_repository
 from pfs_ingestd.adapters.repository.strays import stamp
@@ -18,7 +19,7 @@ from pfs_ingestd.errors import Code, Outage, TryLater
 from pfs_ingestd.ports import Stored
 from postgres import asking
 from repository_files import (
-    a_repository,
+    EVERYWHERE,
     an_exposure,
     ccd_file,
     config_dataset,
@@ -31,11 +32,10 @@ from repository_rivals import CAMERAS, VISITS, ingest_all
 PROCESSES = 2
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def root(request, tmp_path):
-    if request.param == "sqlite":
-        return a_repository(tmp_path / "repo")
-    return on_postgresql(tmp_path, request.getfixturevalue("postgres").new_registry())
+@pytest.fixture
+def in_a_folder(tmp_path, postgres):
+    """Have an empty repository with its registry in PostgreSQL, and its datastore in a folder."""
+    return on_postgresql(tmp_path, postgres.new_registry())
 
 
 def on_postgresql(tmp_path, registry):
@@ -45,7 +45,11 @@ def on_postgresql(tmp_path, registry):
     return root
 
 
-@pytest.mark.parametrize("registered", [True, False], ids=["old exposures", "new exposures"])
+@pytest.mark.parametrize(
+    ("root", "registered"),
+    [("on_disk", True), ("on_disk", False), ("in_a_folder", False), ("on_servers", True)],
+    indirect=["root"],
+)
 def test_processes_with_the_same_files_lose_nothing(tmp_path, root, registered):
     """Each dataset is stored by one of the processes, and nobody's rollback removes its file."""
     folder = tmp_path / "in"
@@ -122,8 +126,9 @@ def test_a_rollback_never_removes_what_another_stored(tmp_path, postgres, monkey
     assert Path(stored.where.removeprefix("file://")).exists()
 
 
+@EVERYWHERE
 def test_a_visit_is_stored_again_and_again(tmp_path, root):
-    """Storing, repeating, conflicting and joining catalogues are the same on either database."""
+    """Storing, repeating, conflicting and joining catalogues are the same in all places."""
     good = [raw_dataset(ccd_file(tmp_path / "a.fits")), config_dataset(config_file(tmp_path / "c.fits"))]
     other = raw_dataset(ccd_file(tmp_path / "b.fits", seed=1))
     repository = open_repository(root, transfer="copy", runs={}, instrument="PFS")
@@ -131,7 +136,7 @@ def test_a_visit_is_stored_again_and_again(tmp_path, root):
     assert repository.designs([12]) == {}
     first = repository.ingest([an_exposure(12)], good)
     again = repository.ingest([], [*good, other])
-    Path(first[0].where.removeprefix("file://")).unlink()
+    ResourcePath(first[0].where).remove()
     restored = repository.ingest([], good)
     repository.probe()
 

@@ -10,16 +10,20 @@ from lsst.daf.butler.direct_butler import DirectButler
 from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository import ButlerRepository, artifacts, comparing, copying
+from pfs_ingestd.adapters.repository.objects import look_at
 from pfs_ingestd.errors import Code, Outage, TryLater
 from pfs_ingestd.ports import Outcome, Stored
 from pfs_ingestd.records import FileName, Kind, Sighting
 from repository_files import (
     ARTIFACT,
+    EVERYWHERE,
     an_exposure,
+    artifact_at,
     ccd_file,
     config_dataset,
     config_file,
     count,
+    is_served,
     raw_dataset,
     results,
     rows,
@@ -81,12 +85,18 @@ def place_of(dataset):
 
 
 def copied(dataset, root):
-    """Copy a dataset's file to the datastore's disk."""
-    folder = Path(root, ".copies")
-    folder.mkdir(exist_ok=True)
-    copy = folder / f"copy-of-{dataset.path.name}"
-    copy.write_bytes(dataset.path.read_bytes())
-    return replace(dataset, copy=copy.as_uri())
+    """Copy a dataset's file to the datastore's disk, or into its store."""
+    copy = artifact_at(root, f".copies/copy-of-{dataset.path.name}")
+    if copy.isLocal:
+        copy.dirname().mkdir()
+    copy.write(dataset.path.read_bytes())
+    return replace(dataset, copy=copy.geturl())
+
+
+def mark(root):
+    """Tell what changes when the artifact is written anew, whatever its content."""
+    artifact = artifact_at(root)
+    return look_at(artifact).changed if is_served(root) else Path(artifact.ospath).stat().st_ino
 
 
 def test_what_would_take_long_is_to_be_copied(root, incoming, repository):
@@ -165,12 +175,13 @@ def test_what_is_there_already_is_not_to_be_copied(root, incoming, repository):
     assert count(root) == ((1, 1, 1), 1)
 
 
+@EVERYWHERE
 def test_a_dataset_that_somebody_stored_meanwhile_is_compared(root, incoming, repository, opened):
     """While a file was being copied someone else may have stored the same data ID: all is checked again."""
     same = copied(seen(raw_dataset(ccd_file(incoming / "a.fits"))), root)
     opened("copy").ingest([an_exposure(12)], [raw_dataset(incoming / "a.fits")])
     other = copied(seen(raw_dataset(ccd_file(incoming / "b.fits", seed=1))), root)
-    stored = Path(root, ARTIFACT).stat().st_ino
+    content, stored = same.path.read_bytes(), mark(root)
 
     outcomes = [
         *compared_and_ingested(repository, same, an_exposure(12)),
@@ -178,8 +189,8 @@ def test_a_dataset_that_somebody_stored_meanwhile_is_compared(root, incoming, re
     ]
 
     assert results(outcomes) == [Stored.ALREADY_THERE, Stored.CONFLICT]
-    assert Path(root, ARTIFACT).stat().st_ino == stored
-    assert place_of(same).exists()
+    assert (artifact_at(root).read(), mark(root)) == (content, stored)
+    assert ResourcePath(same.copy).exists()
 
 
 def test_a_copy_is_put_back_when_nothing_is_committed(root, incoming, repository, monkeypatch):
@@ -204,10 +215,11 @@ def test_a_copy_is_put_back_when_nothing_is_committed(root, incoming, repository
     assert results(repository.ingest([an_exposure(12)], [dataset])) == [Stored.STORED]
 
 
+@EVERYWHERE
 def test_a_copy_that_is_gone_is_made_again(root, incoming, repository):
     """Somebody may clean up where he should not: it costs an attempt."""
     dataset = copied(raw_dataset(ccd_file(incoming / "a.fits")), root)
-    place_of(dataset).unlink()
+    ResourcePath(dataset.copy).remove()
 
     with pytest.raises(TryLater):
         repository.ingest([an_exposure(12)], [dataset])

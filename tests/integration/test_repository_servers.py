@@ -174,13 +174,10 @@ def test_a_package_that_is_missing_is_named_with_how_to_install_it():
     assert "pip install 'pfs-ingestd[s3]'" in meaning.hint
 
 
-@pytest.mark.parametrize("transfer", ["link", "hardlink", "symlink", "relsymlink"])
-def test_a_link_to_a_store_is_refused_at_the_start(on_servers, transfer):
+def test_a_link_to_a_store_is_refused_at_the_start(on_servers):
     """A transfer that the datastore cannot do is a matter of configuration, not of each file."""
-    with pytest.raises(
-        Fatal, match=f"the transfer mode {transfer} needs a datastore on this machine"
-    ) as caught:
-        open_repository(on_servers, transfer=transfer, runs={}, instrument="PFS")
+    with pytest.raises(Fatal, match="the transfer mode hardlink needs a datastore on this machine") as caught:
+        open_repository(on_servers, transfer="hardlink", runs={}, instrument="PFS")
     assert caught.value.code is Code.CONFIGURATION
     assert "copy or move" in caught.value.hint
 

@@ -16,11 +16,16 @@ from pfs_ingestd.ports import Outcome, Stored
 from pfs_ingestd.records import FileName, FileRecord, Kind, Sighting
 from repository_files import (
     ARTIFACT,
+    EVERYWHERE,
     an_exposure,
+    artifact_at,
+    artifacts_of,
     ccd_file,
     count,
     get,
+    is_served,
     raw_dataset,
+    results,
     rows,
 )
 
@@ -127,26 +132,17 @@ def test_move_across_file_systems_copies(root, incoming, opened, monkeypatch):
     assert count(root) == ((1, 1, 1), 1)
 
 
-def test_move_removes_what_is_already_there(incoming, opened):
-    """A file whose bytes are stored already is removed, too."""
-    opened("copy").ingest([an_exposure(12)], [raw_dataset(source := ccd_file(incoming / "a.fits"))])
+@EVERYWHERE
+def test_move_removes_what_is_already_there_and_keeps_what_conflicts(root, incoming, opened):
+    """A file whose bytes are stored is removed; one with others stays, and so does what is stored."""
+    opened("copy").ingest([an_exposure(12)], [raw_dataset(same := ccd_file(incoming / "a.fits"))])
+    content, other = same.read_bytes(), ccd_file(incoming / "b.fits", seed=1)
 
-    (outcome,) = opened("move").ingest([], [raw_dataset(source)])
+    outcomes = opened("move").ingest([], [raw_dataset(same), raw_dataset(other)])
 
-    assert outcome.result is Stored.ALREADY_THERE
-    assert not source.exists()
-
-
-def test_move_keeps_what_conflicts(root, incoming, opened):
-    """A file with other bytes under a taken data ID stays where it is, and so does the stored one."""
-    opened("copy").ingest([an_exposure(12)], [raw_dataset(ccd_file(incoming / "a.fits"))])
-    stored, other = Path(root, ARTIFACT).read_bytes(), ccd_file(incoming / "b.fits", seed=1)
-
-    (outcome,) = opened("move").ingest([], [raw_dataset(other)])
-
-    assert outcome.result is Stored.CONFLICT
-    assert other.exists()
-    assert Path(root, ARTIFACT).read_bytes() == stored
+    assert results(outcomes) == [Stored.ALREADY_THERE, Stored.CONFLICT]
+    assert (same.exists(), other.exists()) == (False, True)
+    assert artifact_at(root).read() == content
 
 
 @pytest.mark.parametrize("earlier", ["symlink", "relsymlink", "direct"])
@@ -184,6 +180,7 @@ def test_move_keeps_the_source_when_nothing_is_committed(root, incoming, opened)
     assert count(root) == ((0, 0, 0), 0)
 
 
+@EVERYWHERE
 def test_move_keeps_what_was_not_stored_whole(root, incoming, opened, monkeypatch):
     """A copy that does not have the bytes of its source does not cost the source."""
     source = ccd_file(incoming / "a.fits")
@@ -194,6 +191,7 @@ def test_move_keeps_what_was_not_stored_whole(root, incoming, opened, monkeypatc
     monkeypatch.setattr(os, "link", refuse)
     garble = lambda _, copy, **__: copy.write_bytes(b"garbled")  # noqa: E731 (as short as what it replaces)
     monkeypatch.setattr(staging, "copy_file", garble)
+    monkeypatch.setattr(staging._InStore, "fill", lambda copy, **_: copy.uri.write(b"garbled"))  # noqa: SLF001 (likewise)
     with pytest.raises(TryLater, match="has other content"):
         opened("move").ingest([an_exposure(12)], [raw_dataset(source)])
 
@@ -201,9 +199,19 @@ def test_move_keeps_what_was_not_stored_whole(root, incoming, opened, monkeypatc
     assert count(root) == ((1, 1, 1), 1)
 
 
-@pytest.mark.parametrize("transfer", TRANSFERS)
+IN_ALL_MODES = pytest.mark.parametrize(
+    ("root", "transfer"),
+    [*(("on_disk", transfer) for transfer in TRANSFERS), ("on_servers", "move")],
+    indirect=["root"],
+)
+
+
+@IN_ALL_MODES
 def test_a_transaction_that_fails_leaves_nothing_behind(root, incoming, opened, transfer, monkeypatch):
-    """What was transferred before something failed is taken back, and the source is as it was."""
+    """What was transferred before something failed is taken back, and the source is as it was.
+
+    In a store what has its final key stays there, and is overwritten by the next attempt; ours is removed.
+    """
     source = ccd_file(incoming / "a.fits")
     content = source.read_bytes()
 
@@ -214,7 +222,8 @@ def test_a_transaction_that_fails_leaves_nothing_behind(root, incoming, opened, 
     with pytest.raises(TryLater):
         opened(transfer).ingest([an_exposure(12)], [raw_dataset(source)])
 
-    assert count(root) == ((0, 0, 0), 0)
+    left = [artifact_at(root)] if is_served(root) else []
+    assert (count(root)[0], artifacts_of(root)) == ((0, 0, 0), left)
     assert [path for path in Path(root).iterdir() if path.name.startswith(".")] == []
     assert source.read_bytes() == content
 
@@ -235,6 +244,7 @@ def test_move_says_when_it_cannot_remove(root, incoming, opened, monkeypatch):
     assert count(root) == ((1, 1, 1), 1)
 
 
+@EVERYWHERE
 def test_a_file_that_was_moved_is_found_again(root, incoming, opened):
     """Who lost sight of a file that was moved learns its dataset from what its name says, and its size."""
     source = ccd_file(incoming / "PFSA00001212.fits")
@@ -244,12 +254,12 @@ def test_a_file_that_was_moved_is_found_again(root, incoming, opened):
     assert opened("move").moved(lost) == outcome.dataset_id
     assert opened("move").moved(replace(lost, size=size + 1)) is None
     assert opened("move").moved(replace(lost, visit=13)) is None
-    assert opened("link").moved(lost) is None
-    Path(root, ARTIFACT).unlink()
+    assert opened("copy").moved(lost) is None
+    artifact_at(root).remove()
     assert opened("move").moved(lost) is None
 
 
-@pytest.mark.parametrize("transfer", TRANSFERS)
+@IN_ALL_MODES
 def test_a_file_in_the_place_of_what_was_read_is_not_stored(root, incoming, opened, transfer, monkeypatch):
     """Of another file that takes the name of what was read, nothing is committed or left behind."""
     source = ccd_file(incoming / "a.fits")
@@ -280,5 +290,6 @@ def test_a_file_in_the_place_of_what_was_read_is_not_stored(root, incoming, open
         repository.ingest([an_exposure(12)], [dataset])
 
     assert caught.value.code is Code.RACE
-    assert count(root) == ((0, 0, 0), 0)
+    left = [artifact_at(root)] if is_served(root) else []
+    assert (count(root)[0], artifacts_of(root)) == ((0, 0, 0), left)
     assert source.exists()

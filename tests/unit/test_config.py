@@ -519,9 +519,10 @@ def test_checking_finds_nothing_where_all_is_well(tmp_path):
     ("repository", "transfer", "refused"),
     [
         ("datastore: {root: 's3://bucket/store'}", "link", True),
-        ("datastore: {root: 's3://bucket/store'}", "relsymlink", True),
-        ("datastore: {root: 's3://bucket/store'}", "move", False),
-        ("datastore: {root: 's3://bucket/store'}", "auto", False),
+        *(
+            ("datastore: {root: 's3://bucket/store'}", transfer, "link" in transfer)
+            for transfer in ("hardlink", "symlink", "relsymlink", "copy", "move", "auto", "direct")
+        ),
         ("datastore: {root: <butlerRoot>}", "link", False),
         ("datastore: {root: 'file:///store'}", "link", False),
         ("datastore: {datastores: []}", "link", False),

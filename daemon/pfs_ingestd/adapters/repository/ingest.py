@@ -163,7 +163,14 @@ class ButlerRepository:
             return artifacts_among(session, sightings)
 
     def moved(self, record: FileRecord) -> str | None:
-        """Find the dataset that a file was moved into; see `~pfs_ingestd.ports.Repository.moved`."""
+        """Find the dataset that a file was moved into; see `~pfs_ingestd.ports.Repository.moved`.
+
+        Nothing is removed on the strength of this, so nothing can be lost by it. What can be mistaken is a
+        file of other content and the same size, under a data ID that was taken, which somebody else took away
+        before it was claimed: it counts as ingested, not as gone. Nothing can tell that from a file that was
+        moved. The record has no checksum to compare with, and an artifact that was copied, or was there
+        already, has times and an inode of its own.
+        """
         if self._transfer != "move":
             return None
         with self._answering(), self._at_work() as session:
