@@ -5,20 +5,24 @@ suite takes a minute. Ends with 1 if anything was lost, stored twice, stuck, har
 """
 
 import argparse
+import os
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 from rich.console import Console
 from rich.table import Table
 
 import forked
 from kill_points import Report, inflict
-from pfs_ingestd.adapters.repository import create_repository
+from pfs_ingestd.adapters.repository import create_repository, open_repository, staging
 from pfs_ingestd.records import PENDING, State
 from postgres import postgres_server
 from s3 import s3_server
@@ -41,7 +45,7 @@ def kill_at_random(transfer: str, *, kills: int, seed: int) -> Report:
     """Kill daemons while a night arrives, then let one finish."""
     report = Report()
     moments = random.Random(f"{transfer} {seed}")  # noqa: S311 (the same moments each time)
-    with tempfile.TemporaryDirectory() as name:
+    with TemporaryDirectory() as name:
         folder = Path(name).resolve()
         template = folder / "template"
         pfs_ingestd("init", template).check_returncode()
@@ -68,7 +72,7 @@ def kill_at_random(transfer: str, *, kills: int, seed: int) -> Report:
 def flood(files: int) -> Report:
     """Let four writers overflow the kernel's queue while a night arrives in the same tree."""
     report = Report()
-    with tempfile.TemporaryDirectory() as name:
+    with TemporaryDirectory() as name:
         folder = Path(name).resolve()
         template = folder / "template"
         pfs_ingestd("init", template).check_returncode()
@@ -106,14 +110,19 @@ def deaths(transfer: str, *, every: bool) -> Iterator[tuple[str, Report]]:
             )
 
 
-def many_hosts(rounds: int, seed: int) -> Report:
+def many_hosts(rounds: int, seed: int, *, in_store: bool) -> Report:
     """Let nights arrive in parts at three hosts with one repository, and kill one or the other."""
     report = Report()
     chance = random.Random(f"hosts {seed}")  # noqa: S311 (the same moments each time)
-    with postgres_server() as server, tempfile.TemporaryDirectory() as name:
+    with (
+        postgres_server() as server,
+        _store(in_store=in_store) as datastore,
+        TemporaryDirectory() as name,
+    ):
         root = Path(name).resolve() / "repo"
-        create_repository(str(root), registry=server.new_registry())
-        hosts, nights = Hosts(root.parent, root, HOSTS), []
+        create_repository(str(root), registry=server.new_registry(), datastore=datastore)
+        transfer = "move" if in_store else "link"
+        hosts, nights = Hosts(root.parent, root, HOSTS, transfer=transfer), []
         given, lonely = [0] * HOSTS, 0
         for number in range(rounds):
             night = write(
@@ -146,12 +155,26 @@ def many_hosts(rounds: int, seed: int) -> Report:
         except AssertionError as error:
             report.stuck.append(f"hosts: {error}")
         hosts.close()
+        if in_store:
+            # What the killed ones left belongs to somebody for a day.
+            with patch.object(staging, "ABANDONED", timedelta(0)):
+                open_repository(str(root), transfer=transfer, runs={}, instrument="PFS").close()
         expected, found = Counter(wanted(*nights)), Counter(stored(root))
         report.lost += [f"hosts: {content}" for content in (expected - found).elements()]
         report.twice += [f"hosts: {content}" for content in (found - expected).elements()]
         report.harmed += [f"hosts: {rejected}" for rejected in hosts.rejected()]
         report.left += [str(path) for path in root.glob(".pfs-ingestd-*")]
     return report
+
+
+@contextmanager
+def _store(*, in_store: bool) -> Iterator[str | None]:
+    """Have a place for a datastore in S3, and everybody find it; or none."""
+    if not in_store:
+        yield None
+        return
+    with s3_server() as store, patch.dict(os.environ, store.environment):
+        yield f"s3://{store.new_bucket()}"
 
 
 def main() -> int:
@@ -169,9 +192,11 @@ def main() -> int:
     table = Table("damage", *COLUMNS)
     flooded = flood(options.files)
     table.add_row("files in a burst", *_cells(flooded))
-    shared = many_hosts(options.rounds, options.seed)
-    table.add_row("SIGKILL, several hosts", *_cells(shared))
-    complaints = [*flooded.damage, *shared.damage]
+    complaints = flooded.damage
+    for in_store in (False, True):
+        shared = many_hosts(options.rounds, options.seed, in_store=in_store)
+        table.add_row(f"SIGKILL, several hosts{', a store' if in_store else ''}", *_cells(shared))
+        complaints += shared.damage
     for transfer in options.transfer:
         for damage, report in (
             *deaths(transfer, every=not options.changes),

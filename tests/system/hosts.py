@@ -9,7 +9,7 @@ __all__ = ["Hosts"]
 class Hosts:
     """Several hosts, and the repository that they share."""
 
-    def __init__(self, folder, root, number):
+    def __init__(self, folder, root, number, *, transfer="link"):
         self.root = root
         self.sites = []
         for host in range(number):
@@ -21,7 +21,7 @@ class Hosts:
             text = (root / "butler.yaml").read_text().replace("<butlerRoot>", str(root))
             (template / "butler.yaml").write_text(text)
             site = Site(place, template)
-            site.configure(ingest={"batch_files": 4})
+            site.configure(ingest={"batch_files": 4, "transfer": transfer})
             self.sites.append(site)
         self.services = [site.start() for site in self.sites]
 
