@@ -32,12 +32,6 @@ from repository_rivals import CAMERAS, VISITS, ingest_all
 PROCESSES = 2
 
 
-@pytest.fixture
-def in_a_folder(tmp_path, postgres):
-    """Have an empty repository with its registry in PostgreSQL, and its datastore in a folder."""
-    return on_postgresql(tmp_path, postgres.new_registry())
-
-
 def on_postgresql(tmp_path, registry):
     root = str(tmp_path / "repo")
     assert create_repository(root, registry=registry).created
@@ -47,8 +41,9 @@ def on_postgresql(tmp_path, registry):
 
 @pytest.mark.parametrize(
     ("root", "registered"),
-    [("on_disk", True), ("on_disk", False), ("in_a_folder", False), ("on_servers", True)],
+    [("on_disk", False), ("on_servers", True)],
     indirect=["root"],
+    ids=["on a disk, new exposures", "on servers, old exposures"],
 )
 def test_processes_with_the_same_files_lose_nothing(tmp_path, root, registered):
     """Each dataset is stored by one of the processes, and nobody's rollback removes its file."""
