@@ -21,7 +21,7 @@ class Hosts:
             text = (root / "butler.yaml").read_text().replace("<butlerRoot>", str(root))
             (template / "butler.yaml").write_text(text)
             site = Site(place, template)
-            site.configure(ingest={"batch_files": 4, "transfer": transfer})
+            site.configure(ingest={"batch_files": 4, "probe_interval": "200ms", "transfer": transfer})
             self.sites.append(site)
         self.services = [site.start() for site in self.sites]
 

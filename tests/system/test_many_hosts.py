@@ -7,6 +7,8 @@ import pytest
 
 from pfs_ingestd.adapters.repository import create_repository
 from pfs_ingestd.records import State
+from postgres import asking
+from system.cable import elsewhere
 from system.hosts import Hosts
 from system.service import content_of, stored, wait_for, wanted, write
 
@@ -73,3 +75,33 @@ def test_visits_that_arrive_in_parts_at_several_hosts(hosts, tmp_path):
     ]
     assert [sum(each.values()) for each in counts] == given
     assert not list(hosts.root.glob(".pfs-ingestd-*"))
+
+
+def test_a_host_that_is_cut_off_keeps_nobody_waiting(tmp_path, postgres):
+    """While the network of a host is cut others store what it was at; when it is mended it finds that."""
+    root, registry = tmp_path / "repo", postgres.new_registry()
+    create_repository(str(root), registry=registry)
+    night = write(tmp_path / "night", visits=2, cameras=("b1", "r1"))
+    paths = [path.relative_to(night.directory) for path in (*night.raws, *night.configs)]
+    with elsewhere(postgres) as far:
+        hosts = Hosts(tmp_path, root, 2)
+        site = hosts.sites[0]
+        hosts.services[0].kill()
+        seed = site.repository / "butler.yaml"
+        seed.write_text(seed.read_text().replace(registry, far.seen_there(registry)))
+        hosts.services[0] = site.start_interpreter(within=far.within).running()
+        with asking(registry) as cursor:
+            cursor.execute("BEGIN; LOCK TABLE dataset IN EXCLUSIVE MODE")
+            for path in paths:
+                hosts.give(0, night.directory, path)
+            wait_for(lambda: site.counts()[State.INGESTING], "the first batch")
+            far.cut()
+        for path in paths:
+            hosts.give(1, night.directory, path)
+        wait_for(lambda: hosts.sites[1].counts()[State.INGESTED] == len(wanted(night)), "the other host")
+        far.mend()
+        wait_for(lambda: hosts.settled([len(paths)] * 2), "the host that was cut off")
+        assert [service.stop() for service in hosts.services] == [0, 0]
+        assert stored(root) == wanted(night)
+        assert {site.counts()[State.INGESTED] for site in hosts.sites} == {len(wanted(night))}
+        hosts.close()

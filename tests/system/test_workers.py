@@ -1,10 +1,7 @@
 """Workers that share an inbox die or stand still: all files arrive, once, and none stays claimed."""
 
 import os
-import re
-import shutil
 import signal
-import subprocess
 from contextlib import contextmanager
 
 import pytest
@@ -13,7 +10,7 @@ import yaml
 from pfs_ingestd.adapters.inbox import open_inbox
 from pfs_ingestd.config import load_config
 from postgres import asking
-from relay import Relay
+from system.cable import elsewhere
 from system.service import Site, counted, pfs_ingestd, stored, wait_for, wanted, write
 
 LEASE = "1s"
@@ -52,18 +49,13 @@ class SharedSite(Site):
         self.config = load_config(self.config_file, {})
 
     @contextmanager
-    def by_way_of(self, address):
-        """Have whoever starts now reach the server at an address; give the URL of the inbox there."""
+    def by_way_of(self, host):
+        """Have whoever starts now reach the server from another host; give the URL of the inbox there."""
         seed = self.repository / "butler.yaml"
         usual = seed.read_text()
-        seed.write_text(usual.replace(self.registry, self._at(address, self.registry)))
-        yield self._at(address, self.inbox)
+        seed.write_text(usual.replace(self.registry, host.seen_there(self.registry)))
+        yield host.seen_there(self.inbox)
         seed.write_text(usual)
-
-    @staticmethod
-    def _at(address, url):
-        before, _, after = re.fullmatch(r"(.*[?&]host=)([^&\s]*)(.*)", url).groups()
-        return f"{before}{address}{after}"
 
     def worker(self, name, **more):
         start = self.start_interpreter if "within" in more else self.start
@@ -186,72 +178,23 @@ def test_a_worker_without_the_mount_leaves_the_files_to_others(site):
     assert [service.stop() for service in (watching, blind, seeing)] == [0, 0, 0]
 
 
-class Elsewhere:
-    """A host in a network namespace, whose only way to the server is a cable that can be pulled."""
-
-    def __init__(self, server):
-        number = os.getpid()
-        self.name = f"pfs{number}"
-        self.address = f"10.{number >> 8 & 255}.{number & 255}.1"
-        self._socket = server.socket
-        self._cable = f"{self.name}b"
-
-    def plug(self):
-        """Make host and cable."""
-        here = f"{self.name}a"
-        _ip("netns", "add", self.name)
-        _ip("link", "add", here, "type", "veth", "peer", "name", self._cable, "netns", self.name)
-        _ip("addr", "add", f"{self.address}/30", "dev", here)
-        _ip("link", "set", here, "up")
-        _ip("-n", self.name, "addr", "add", f"{self.address[:-1]}2/30", "dev", self._cable)
-        self.mend()
-
-    def cut(self):
-        """Pull the cable; the server notices, and the host does not."""
-        _ip("-n", self.name, "link", "set", self._cable, "down")
-        self._relay.close()
-
-    def mend(self):
-        _ip("-n", self.name, "link", "set", self._cable, "up")
-        self._relay = Relay(self._socket, self.address, 5432)
-
-    def remove(self):
-        self._relay.close()
-        _ip("netns", "del", self.name)
-
-
-def _ip(*arguments):
-    subprocess.run([shutil.which("ip"), *arguments], check=True, capture_output=True)  # noqa: S603 (no shell)
-
-
-@pytest.fixture
-def elsewhere(own_postgres):
-    """Have another host, which reaches the server by a cable."""
-    if os.geteuid() != 0 or not shutil.which("ip"):
-        pytest.skip("a network of its own needs root, and iproute2")
-    host = Elsewhere(own_postgres)
-    host.plug()
-    yield host
-    host.remove()
-
-
-def test_a_worker_that_is_cut_off_is_replaced_and_comes_back(site, elsewhere):
+def test_a_worker_that_is_cut_off_is_replaced_and_comes_back(site, own_postgres):
     """Files in the hands of a host whose network is cut go to others; when it is mended the host works on."""
-    with site.by_way_of(elsewhere.address) as inbox:
-        within = ["ip", "netns", "exec", elsewhere.name]
-        far = site.worker("far", within=within, PFS_INGESTD__STATE__DATABASE=inbox)
-        far.wait_for(lambda: "far" in site.workers(), "its lease")
-    watching = site.start("--watch-only")
-    with site.in_the_middle("far") as wait:
-        night = write(site.data, visits=4)
-        wait()
-        elsewhere.cut()
-        near = site.worker("near")
-    site.wait_for_all(watching, night)
-    assert {line["worker"] for line in said([watching, near], "worker.lost")} == {"far"}
-    assert near.stop() == 0
-    elsewhere.mend()
-    late = write(site.data, visits=4, first_visit=night.visits[-1].visit + 10)
-    site.wait_for_all(watching, night, late)
-    assert site.workers()["far"].files == len(wanted(late))
-    assert [service.stop() for service in (watching, far)] == [0, 0]
+    with elsewhere(own_postgres) as host:
+        with site.by_way_of(host) as inbox:
+            far = site.worker("far", within=host.within, PFS_INGESTD__STATE__DATABASE=inbox)
+            far.wait_for(lambda: "far" in site.workers(), "its lease")
+        watching = site.start("--watch-only")
+        with site.in_the_middle("far") as wait:
+            night = write(site.data, visits=4)
+            wait()
+            host.cut()
+            near = site.worker("near")
+        site.wait_for_all(watching, night)
+        assert {line["worker"] for line in said([watching, near], "worker.lost")} == {"far"}
+        assert near.stop() == 0
+        host.mend()
+        late = write(site.data, visits=4, first_visit=night.visits[-1].visit + 10)
+        site.wait_for_all(watching, night, late)
+        assert site.workers()["far"].files == len(wanted(late))
+        assert [service.stop() for service in (watching, far)] == [0, 0]
