@@ -101,6 +101,10 @@ class Assembly:
         self._config: Config | None = None
         self._stacks: list[ExitStack] = []
 
+    def configs_expected(self) -> bool:
+        """Say whether pfsConfigs are watched for, by the configuration that is in force."""
+        return self._config is not None and bool(self._config.watch.pfs_config)
+
     def close(self) -> None:
         """Let go of all that was put together."""
         while self._stacks:

@@ -1,5 +1,6 @@
 """Puts the board of the newest night up where people look."""
 
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 
 import structlog
@@ -68,8 +69,8 @@ class Noticeboard:
         Where the board goes.
     clock : `Clock`
         The time.
-    configs_expected : `bool`
-        Whether each visit has a pfsConfig.
+    configs_expected : `~collections.abc.Callable`
+        Says whether each visit has a pfsConfig, as the configuration has it that is in force.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Noticeboard:
         control: Control,
         sink: BoardSink,
         clock: Clock,
-        configs_expected: bool,
+        configs_expected: Callable[[], bool],
     ) -> None:
         self._inbox = inbox
         self._journal = journal
@@ -108,19 +109,23 @@ class Noticeboard:
         """
         begun = self._clock.now()
         age = begun - self._begun
-        changed = self._known != (self._journal.changes, self._control.standing)
+        changed = self._known != self._shown()
         # A clock that was set back ends a pause, too.
         if last or not timedelta(0) <= age < LONGEST or (changed and age >= self._pause):
             self._begun = begun
             self._write(last=last)
             self._pause = min(max(SHORTEST, SHARE * (self._clock.now() - begun)), LONGEST)
 
+    def _shown(self) -> object:
+        """Tell apart what makes one board another."""
+        return self._journal.changes, self._control.standing, self._configs_expected()
+
     def _write(self, *, last: bool) -> None:
         """Write the board; what keeps it from being written is told once, and keeps nothing else."""
         now = self._clock.now()
-        self._known = (self._journal.changes, self._control.standing)
+        self._known = self._shown()
         try:
-            night = read_night(self._inbox, None, now, configs_expected=self._configs_expected)
+            night = read_night(self._inbox, None, now, configs_expected=self._configs_expected())
             self._sink.write(page(night))
         except (Fatal, Outage, TryLater) as error:
             if isinstance(error, Fatal) and not last:

@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -169,7 +169,7 @@ def service(
             metrics=MetricsFile(config.status.metrics) if config.status.metrics else None,
             disks=Disks(_written_to(config), monotonic=time.monotonic),
             notifier=SystemdNotifier(environ),
-            noticeboard=_noticeboard(config, inbox, journal, control, clock),
+            noticeboard=_noticeboard(config, inbox, journal, control, clock, assembly.configs_expected),
             herald=_herald(config, couriers, journal, clock),
             process=Process(
                 pid=me.pid,
@@ -343,7 +343,12 @@ def _written_to(config: Config) -> Mapping[str, Path]:
 
 
 def _noticeboard(
-    config: Config, inbox: SqlInbox, journal: Journal, control: Control, clock: SystemClock
+    config: Config,
+    inbox: SqlInbox,
+    journal: Journal,
+    control: Control,
+    clock: SystemClock,
+    configs_expected: Callable[[], bool],
 ) -> Noticeboard | None:
     if config.status.board is None:
         return None
@@ -353,7 +358,7 @@ def _noticeboard(
         control=control,
         sink=BoardFile(config.status.board),
         clock=clock,
-        configs_expected=bool(config.watch.pfs_config),
+        configs_expected=configs_expected,
     )
 
 

@@ -343,13 +343,14 @@ class Desk:
         self.journal = Journal(self.inbox)
         self.control = Control(self.inbox, self.clock)
         self.sink = Sink()
+        self.configs_expected = True
         self.board = Noticeboard(
             inbox=self.inbox,
             journal=self.journal,
             control=self.control,
             sink=self.sink,
             clock=self.clock,
-            configs_expected=True,
+            configs_expected=lambda: self.configs_expected,
         )
 
     def renew(self, after=timedelta(0), **how):
@@ -361,6 +362,15 @@ class Desk:
 @pytest.fixture
 def desk():
     return Desk()
+
+
+def test_the_board_expects_what_the_configuration_says_that_is_in_force(desk):
+    """A reload by which pfsConfigs are not watched for any more shows on the next board."""
+    desk.journal.enter([record(7, "b1")])
+    assert desk.renew(MISSING_AFTER) == 1
+    desk.configs_expected = False
+    assert desk.renew(SHORTEST) == 2
+    assert ["1 missing" in page for page in desk.sink.pages] == [True, False]
 
 
 def test_the_board_is_written_when_something_changed(desk):
