@@ -180,15 +180,30 @@ def test_removal_leaves_what_somebody_edited(host):
     assert host.remove() == dict.fromkeys(INSTALLED - {UNIT}, Action.ABSENT) | {UNIT: Action.KEPT}
 
 
-def test_an_enabled_service_is_not_removed(host):
-    """Who removes the unit first could not disable it any more."""
+@pytest.mark.parametrize(
+    "units",
+    [
+        ("pfs-ingestd",),
+        ("pfs-ingestd-worker@1", "pfs-ingestd-worker@b"),
+        ("pfs-ingestd", "pfs-ingestd-worker@1"),
+    ],
+)
+def test_what_is_enabled_is_not_removed(host, units):
+    """Who removes a unit first could not disable it any more; units of others do not matter."""
     host.install()
-    enabled = host.root / "etc/systemd/system/multi-user.target.wants/pfs-ingestd.service"
-    enabled.parent.mkdir()
-    enabled.symlink_to("/etc/systemd/system/pfs-ingestd.service")
-    with pytest.raises(Fatal, match=r"still enabled.*systemctl disable --now"):
+    wanted = host.root / "etc/systemd/system/multi-user.target.wants"
+    wanted.mkdir()
+    for unit in (*units, "pfs-ingestd-board", "cron"):
+        (wanted / f"{unit}.service").symlink_to(f"/etc/systemd/system/{unit}.service")
+    with pytest.raises(Fatal) as raised:
         host.remove()
+    names = ", ".join(f"{unit}.service" for unit in units)
+    assert names in str(raised.value)
+    assert f"(`systemctl disable --now {' '.join(units)}` first)" in str(raised.value)
     assert host.files() > INSTALLED
+    for unit in units:
+        (wanted / f"{unit}.service").unlink()
+    assert host.remove()[UNIT] is Action.REMOVED
 
 
 def test_a_place_that_cannot_be_written_to_is_told(host):

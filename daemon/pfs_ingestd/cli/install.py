@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pfs_ingestd.cli.options import absolute
 from pfs_ingestd.cli.output import exits
 from pfs_ingestd.config import Config, load_config
 from pfs_ingestd.errors import ExitCode
@@ -76,14 +77,13 @@ def install_service(
     """
     # What is installed is for everybody to read, and for nobody but root to write.
     os.umask(stat.S_IWGRP | stat.S_IWOTH)
-    place = Place(_absolute(root), dry_run=dry_run)
-    prefix = _absolute(prefix)
+    root, prefix, config_file = absolute([root, prefix, config_file])
+    place = Place(root, dry_run=dry_run)
     program = this_program()
     if removing:
         done = remove(place, program=program, prefix=prefix)
         remarks = _AFTER_REMOVAL
     else:
-        config_file = _absolute(config_file)
         config = load_config(config_file, os.environ)
         group = group or user
         done = install(
@@ -125,7 +125,3 @@ Next, as root; the first time:
 After an upgrade or a change of the configuration:
   systemctl daemon-reload
   systemctl restart pfs-ingestd"""
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100 (links are part of a path's name)

@@ -22,7 +22,8 @@ from pfs_ingestd.install.rendering import (
 
 __all__ = ["SERVICE_PATHS", "Action", "Done", "Place", "Program", "install", "remove", "this_program"]
 
-_ENABLED = Path("/etc/systemd/system/multi-user.target.wants/pfs-ingestd.service")
+_WANTED = Path("/etc/systemd/system/multi-user.target.wants")
+"""Where the services are that are enabled."""
 
 
 class Program(NamedTuple):
@@ -102,13 +103,15 @@ def remove(place: Place, *, program: Program, prefix: Path) -> Sequence[Done]:
     Raises
     ------
     Fatal
-        If the service is still enabled, or something cannot be removed.
+        If the service or a worker is still enabled, or something cannot be removed.
     """
-    if place.has(_ENABLED):
+    workers = WORKER_PATH.name.replace("@", "@*")
+    if enabled := [*place.names(_WANTED, SERVICE_PATHS["service"].name), *place.names(_WANTED, workers)]:
+        units = " ".join(name.removesuffix(".service") for name in enabled)
         raise Fatal(
             Code.CONFIGURATION,
-            f"the service is still enabled, by {_ENABLED}",
-            hint="`systemctl disable --now pfs-ingestd` first",
+            f"still enabled, in {_WANTED}: {', '.join(enabled)}",
+            hint=f"`systemctl disable --now {units}` first",
         )
     shared = [file.path for file in shared_files(prefix)]
     done = [place.remove(path) for path in (*SERVICE_PATHS.values(), *shared)]

@@ -1,5 +1,6 @@
 """Files and links in their places, unless somebody has made them his own."""
 
+import fnmatch
 import os
 import re
 import tempfile
@@ -150,9 +151,11 @@ class Place:
             self._do(path.unlink)
             return Done(Action.REMOVED, path)
 
-    def has(self, path: Path) -> bool:
-        """Say whether there is something at a path."""
-        return os.path.lexists(self._at(path))
+    def names(self, folder: Path, pattern: str) -> Sequence[str]:
+        """Name what is in a folder by a pattern, also links that lead nowhere; nothing if it is not there."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return sorted(fnmatch.filter((path.name for path in self._at(folder).iterdir()), pattern))
+        return []
 
     def _at(self, path: Path) -> Path:
         return self._root / path.relative_to("/")
