@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from fakes import Content, config_header, config_path, raw_header, raw_path
+from pfs_ingestd.control import INTERVAL
 from pfs_ingestd.errors import Code, Outage, Rejected, TryLater
+from pfs_ingestd.orders import Order, What
 from pfs_ingestd.ports import Blind, Hint
 from pfs_ingestd.records import Kind, State
 from rig import PATIENCE, Crash, Rig
@@ -27,12 +29,13 @@ HICCUP = TryLater(Code.STORE_FAILED, "hiccup")
 class Night(RuleBasedStateMachine):
     """Files arrive, grow, are bad, go away; events get lost; the repository goes away; the process dies.
 
-    Files are copied and compared beside the loop or not, and that lasts.
+    Files are copied and compared beside the loop or not, and that lasts. Operators pause and resume.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.rewritten: set[Path] = set()
+        self.claimed_before: set[Path] | None = None
         self.rig = Rig(batch_files=3, patience=replace(PATIENCE, max_attempts=1000))
 
     def _arrive(self, path: Path, content: Content, *, partly: bool, hinted: bool) -> None:
@@ -135,6 +138,36 @@ class Night(RuleBasedStateMachine):
     def restart(self):
         self.rig.restart()
 
+    @rule()
+    def pause(self):
+        if self.claimed_before is None:
+            self.claimed_before = self._claimed()
+        self._order(What.PAUSE)
+
+    @rule()
+    def resume(self):
+        self.claimed_before = None
+        self._order(What.RESUME)
+
+    def _order(self, what: What) -> None:
+        self.rig.inbox.give_order(Order(what=what, by="alice", at=self.rig.clock.now()))
+        self._tick(after=INTERVAL)
+
+    def _claimed(self) -> set[Path]:
+        return {record.path for record in self.rig.records() if record.state is State.INGESTING}
+
+    @invariant()
+    def nothing_is_claimed_in_a_pause(self):
+        assert self.claimed_before is None or self._claimed() <= self.claimed_before
+
+    @invariant()
+    def nothing_is_stored_in_a_pause_but_what_was_in_hand(self):
+        if self.claimed_before is None:
+            self.stored_before = {r.path for r in self.rig.records() if r.state is State.INGESTED}
+        else:
+            stored = {r.path for r in self.rig.records() if r.state is State.INGESTED}
+            assert stored <= self.stored_before | self.claimed_before
+
     @invariant()
     def ingested_means_stored(self):
         stored = {artifact.dataset_id for artifact in self.rig.repository.artifacts.values()}
@@ -142,9 +175,8 @@ class Night(RuleBasedStateMachine):
 
     @invariant()
     def what_is_being_copied_is_claimed(self):
-        claimed = {record.path for record in self.rig.records() if record.state is State.INGESTING}
         copier = self.rig.copier
-        assert {sighting.path for sighting in (*copier.under_way, *copier.comparing)} <= claimed
+        assert {sighting.path for sighting in (*copier.under_way, *copier.comparing)} <= self._claimed()
 
     @invariant()
     def only_whole_and_good_files_are_stored(self):
@@ -159,6 +191,7 @@ class Night(RuleBasedStateMachine):
         self.rig.repository.refused.clear()
         self.rig.copier.failing.clear()
         self.rig.copier.held, self.rig.copier.largest = False, None
+        self.resume()
         self.rig.settle(until=timedelta(hours=1))
         artifacts = self.rig.repository.artifacts
         on_disk = {path: self.rig.states()[path] for path in self.rig.folder.files}
