@@ -6,12 +6,19 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 OLDEST := .venv-oldest
-# Of the whole program what is done by command, and a night; see docs/decisions/releases.md.
-OLDEST_TESTS := $(addprefix tests/,unit conformance integration \
+# What asks something of other packages; of the whole program what is done by command, and a night: see
+# docs/decisions/releases.md.
+OLDEST_TESTS := $(addprefix tests/,conformance integration \
+	$(addprefix unit/test_,assembly.py by_hand.py commands.py config.py corrections.py docs.py doctor.py \
+		fits_walk.py install.py logs.py pfs_headers.py raw.py raw_header.py releases.py repository_memory.py \
+		shipped.py simulate.py verdict.py workers.py) \
 	$(addprefix system/test_,audit.py beside_a_person.py by_command.py operators.py watched_night.py))
-OLDEST_LEFT_OUT := $(addprefix tests/,integration/test_kill_points.py integration/test_half_written.py)
+OLDEST_LEFT_OUT := $(addprefix tests/integration/test_,kill_points.py half_written.py outages.py)
 
-.PHONY: demo test test-oldest bench soak lint types imports check clean
+# Without bytecode each of the hundreds of processes that the tests start compiles the whole program anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test test-oldest environments bench soak lint types imports check clean
 
 demo: $(STAMP)
 	rm -rf demo
@@ -22,6 +29,9 @@ test: $(STAMP)
 
 test-oldest: $(OLDEST)/installed
 	$(OLDEST)/bin/pytest -n 4 --dist worksteal -p no:cacheprovider $(OLDEST_TESTS) $(OLDEST_LEFT_OUT:%=--ignore=%)
+
+# For .ci/run: not at once, for both write to what pip keeps of this folder.
+environments: $(STAMP) $(OLDEST)/installed
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

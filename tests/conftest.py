@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import butler_defaults  # noqa: F401 (for what it does)
 from postgres import Databases, postgres_server, require_postgres
 from s3 import S3Server, s3_server
 from shared import shared

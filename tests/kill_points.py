@@ -32,6 +32,7 @@ import yaml
 from lsst.resources import ResourcePath
 from sqlalchemy.engine.default import DefaultDialect
 
+import butler_defaults  # noqa: F401 (for what it does)
 from pfs_ingestd import assembly
 from pfs_ingestd.adapters.repository import staging
 from pfs_ingestd.adapters.repository.comparing import uri_of

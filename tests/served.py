@@ -1,10 +1,10 @@
 """Repositories whose registry is in PostgreSQL and whose datastore is in S3, made as fast as they can be."""
 
-import fcntl
 from pathlib import Path
 
 import yaml
 
+from once import made_once
 from pfs_ingestd.adapters.repository import create_repository
 from postgres import Databases
 from s3 import S3Server
@@ -24,13 +24,13 @@ def a_served_repository(root: Path, shared: Path, databases: Databases, store: S
     databases, store
         The servers; those that find it do so by `S3Server.environment`.
     """
-    template = shared / "template-served"
-    with (shared / "template-served.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (template / "butler.yaml").exists():
-            create_repository(
-                str(template), registry=databases.new_registry(), datastore=f"s3://{store.new_bucket()}/store"
-            )
+    template = made_once(
+        shared,
+        "template-served",
+        lambda place: create_repository(
+            str(place), registry=databases.new_registry(), datastore=f"s3://{store.new_bucket()}/store"
+        ),
+    )
     config = yaml.safe_load((template / "butler.yaml").read_text())
     config["registry"]["db"] = databases.copied(config["registry"]["db"])
     config["datastore"]["root"] = f"s3://{store.new_bucket()}/store"

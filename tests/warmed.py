@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+import butler_defaults  # noqa: F401 (for what it does)
 from pfs_ingestd.config import load_config
 from pfs_ingestd.simulate import NightPlan, write_night
 from pfs_ingestd.wiring import create_repository, service

@@ -342,12 +342,12 @@ class TestStrangers:
         assert "10000000000 rows" in answer.message
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_ten_thousand_mutants_are_answered(tmp_path, seed):
+@pytest.mark.parametrize("seed", range(2))
+def test_thousands_of_mutants_are_answered(tmp_path, seed):
     """Whatever is done to a file, the answer comes soon: a header that can be stored, or a good reason."""
-    tally = fuzz(tmp_path, seed=seed, count=2500)
+    tally = fuzz(tmp_path, seed=seed, count=2000)
 
-    assert sum(tally.answers.values()) == 2500
+    assert sum(tally.answers.values()) == 2000
     assert min(tally.answers[kind] for kind in ("accepted", "incomplete", "not_fits", "bad_card")) > 25
 
 

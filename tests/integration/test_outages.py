@@ -29,6 +29,9 @@ from system.service import Site, counted, stored, wanted, write
 PROBE = timedelta(seconds=5)
 """The default of ``ingest.probe_interval``."""
 
+LASTING = 2.4 * PROBE.total_seconds()
+"""Seconds that an outage lasts: two probes fail."""
+
 
 @pytest.fixture
 def site(tmp_path):
@@ -245,7 +248,7 @@ def test_f44_an_outage_of_the_repository_is_waited_for(site, clock, weather, mon
         with weather(site, monkeypatch):
             night = write(site.data / "night", visits=2, first_visit=2000)
             began = clock.now()
-            watching.ticks(30)
+            watching.ticks(LASTING)
             state, reason, since = watching.told()
             during = watching.charged(), site.counts()[State.INGESTED]
         watching.ticks(PROBE.total_seconds() + 1)
@@ -270,7 +273,7 @@ def test_f44_an_outage_ends_the_copies_beside_the_loop(site, clock, weather, mon
     with watch(site, clock) as watching, capture_logs() as logs:
         with weather(site, monkeypatch):
             night = write(site.data, visits=2)
-            watching.ticks(30)
+            watching.ticks(LASTING)
             state, during = watching.told()[0], watching.charged()
             left = list(site.repository.glob(".pfs-ingestd-*"))
         watching.ticks(2 * PROBE.total_seconds())
@@ -439,9 +442,9 @@ def test_f05_a_watched_folder_that_is_away_is_waited_for(site, clock, weather, m
             late = write(site.data / "late", visits=1, first_visit=3000)
             with weather(site, monkeypatch):
                 began = clock.now()
-                watching.ticks(30)
+                watching.ticks(LASTING)
                 clock.advance(timedelta(minutes=30))
-                watching.ticks(30)
+                watching.ticks(LASTING)
                 state, reason, since = watching.told()
                 during = dict(site.counts())
             watching.ticks(2 * PROBE.total_seconds())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from lsst.daf.butler import Butler
 
+from once import made_once
 from shell import Ran, type_line
 
 CONFIGURATION = """\
@@ -19,30 +20,37 @@ log: {file: daemon.log}
 
 
 @pytest.fixture(scope="session")
-def fresh(tmp_path_factory):
+def fresh(shared_folder):
     """Have a night and a new repository, to be copied."""
-    folder = tmp_path_factory.mktemp("fresh")
-    (folder / "ingestd.yaml").write_text(CONFIGURATION)
-    _succeed("pfs-ingestd simulate night --visits 3 --cameras b1,r1,n1 --small", folder)
-    _succeed("pfs-ingestd init repository", folder)
-    return folder
+
+    def make(folder):
+        folder.mkdir()
+        (folder / "ingestd.yaml").write_text(CONFIGURATION)
+        _succeed("pfs-ingestd simulate night --visits 3 --cameras b1,r1,n1 --small", folder)
+        _succeed("pfs-ingestd init repository", folder)
+
+    return made_once(shared_folder, "fresh", make)
 
 
 @pytest.fixture(scope="session")
-def exposed(fresh, tmp_path_factory):
+def exposed(fresh, shared_folder):
     """Have the same with the raws of the night in the repository, to be copied."""
-    folder = _copy(fresh, tmp_path_factory.mktemp("exposed") / "folder")
-    _succeed("pfs-ingestd ingest-raws repository night", folder)
-    return folder
+    return made_once(
+        shared_folder,
+        "exposed",
+        lambda folder: _succeed("pfs-ingestd ingest-raws repository night", _copy(fresh, folder)),
+    )
 
 
 @pytest.fixture(scope="session")
-def filled(exposed, tmp_path_factory):
+def filled(exposed, shared_folder):
     """Have the same with the pfsConfigs in it, too, to be copied."""
-    folder = _copy(exposed, tmp_path_factory.mktemp("filled") / "folder")
-    configs = "'night/*/pfsConfig/*-00100[0-2].fits'"
-    _succeed(f"pfs-ingestd ingest-pfs-config repository PFS PFS/raw/pfsConfig {configs}", folder)
-    return folder
+    command = "pfs-ingestd ingest-pfs-config repository PFS PFS/raw/pfsConfig"
+    return made_once(
+        shared_folder,
+        "filled",
+        lambda folder: _succeed(f"{command} 'night/*/pfsConfig/*-00100[0-2].fits'", _copy(exposed, folder)),
+    )
 
 
 @pytest.fixture

@@ -1,27 +1,20 @@
 """A site for each test: a fresh repository, an empty watched folder, and no daemon left behind."""
 
-import fcntl
-import os
-
 import pytest
 
+from once import made_once
 from system.service import Site, pfs_ingestd
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory):
+def template(shared_folder):
     """Make a repository with the real command, once for all worker processes; tests copy it."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    repository = shared / "template" / "repo"
-    with (shared / "template.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not repository.parent.exists():
-            repository.parent.mkdir()
-            done = pfs_ingestd("init", repository)
-            assert done.returncode == 0, done.stderr
-    return repository
+
+    def make(place):
+        done = pfs_ingestd("init", place)
+        assert done.returncode == 0, done.stderr
+
+    return made_once(shared_folder, "template", make)
 
 
 @pytest.fixture

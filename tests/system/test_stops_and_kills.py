@@ -9,7 +9,7 @@ import forked
 from pfs_ingestd.simulate import NightPlan, expected_night
 from system.service import FEW_CAMERAS, PATIENCE, counted, fingerprints, stored, wanted, write
 
-KILLS = 7
+KILLS = 5
 LEFT = {"board.html", "config.yaml", "data", "inbox.db", "inbox.db.lock", "repo", "same", "status.json"}
 
 
@@ -39,7 +39,7 @@ def _files_of(site):
 def test_kills_at_random_moments_lose_nothing(site, arriving, tmp_path, transfer):
     """Killed again and again while files arrive, the daemon stores each once and leaves nothing behind."""
     site.configure(ingest={"transfer": transfer, "batch_files": 2})
-    writer = arriving(visits=16, interval=0.5)
+    writer = arriving(visits=10, interval=0.5)
     moments = random.Random(transfer)  # noqa: S311 (any moments will do, but the same ones each time)
     for _ in range(KILLS):
         service = site.start()
@@ -49,11 +49,11 @@ def test_kills_at_random_moments_lose_nothing(site, arriving, tmp_path, transfer
     assert writer.wait(PATIENCE) == 0
 
     last = site.start().running()
-    last.wait_for(lambda: site.counts()["ingested"] == 62, "all files")
+    last.wait_for(lambda: site.counts()["ingested"] == 38, "all files")
     last.wait_for(lambda: site.counts()["waiting"] == 1, "the convergence")
     code = last.stop()
 
-    night = write(tmp_path / "same", visits=16)
+    night = write(tmp_path / "same", visits=10)
     written = fingerprints(night.directory)
     kept = night.convergence_configs if transfer == "move" else (night.directory / path for path in written)
     assert code == 0

@@ -673,8 +673,9 @@ def test_a_loop_that_fails_again_and_again_gives_up():
         raise ZeroDivisionError("bug")
 
     rig.folder.scan = broken
-    with pytest.raises(Fatal, match="failed 10 times in a row: bug") as caught:
+    with capture_logs() as log, pytest.raises(Fatal, match="failed 10 times in a row: bug") as caught:
         rig.daemon.run()
+    assert [event["failures"] for event in log if event["event"] == "tick.failed"] == list(range(1, 11))
     assert caught.value.code is Code.BUG
     assert rig.status.written[-1]["state"] == "failed"
 
