@@ -20,20 +20,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-__all__ = ["Process", "forks", "run", "start"]
+__all__ = ["Process", "run", "start"]
 
 _PROGRAMS = {"butler": "lsst.daf.butler.cli.butler", "pfs-ingestd": "pfs_ingestd.cli"}
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["warmed"])
-
-
-def forks() -> Any:
-    """Have the context of `multiprocessing` whose processes are forked from the one that is warmed."""
-    # Who is forked must have no other thread: a fork leaves the others behind, whatever they hold.
-    with patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parent), OPENBLAS_NUM_THREADS="1"):
-        forkserver.ensure_running()
-    return _forks
 
 
 class Process:
@@ -90,11 +82,14 @@ def start(
     cwd, environment, umask : optional
         With what it is started; what this process has, where nothing is given.
     """
+    # Who is forked must have no other thread: a fork leaves the others behind, whatever they hold.
+    with patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parent), OPENBLAS_NUM_THREADS="1"):
+        forkserver.ensure_running()
     if umask is None:
         os.umask(umask := os.umask(0o077))
     words = [os.fspath(word) if isinstance(word, Path) else str(word) for word in command]
     settings = (str(cwd or Path.cwd()), dict(os.environ if environment is None else environment), umask)
-    fork = forks().Process(
+    fork = _forks.Process(
         target=_become, args=(words, (str(output), str(errors or output)), *settings), name=words[0]
     )
     fork.start()

@@ -1,5 +1,6 @@
 """Several processes that ingest the same files into one repository, wherever that is."""
 
+import multiprocessing
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,6 @@ import pytest
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
-from forked import forks
 from pfs_ingestd.adapters.repository import RepositoryBroom, create_repository, open_repository
 from pfs_ingestd.adapters.repository.strays import stamp
 from pfs_ingestd.audit.findings import Stray
@@ -55,10 +55,10 @@ def test_processes_with_the_same_files_lose_nothing(tmp_path, root, registered):
         repository = open_repository(root, transfer="copy", runs={}, instrument="PFS")
         repository.ingest([an_exposure(visit) for visit in VISITS], [])
         repository.close()
-    context = forks()
-    barrier, outcomes = context.Barrier(PROCESSES, timeout=200), context.SimpleQueue()
+    spawn = multiprocessing.get_context("spawn")
+    barrier, outcomes = spawn.Barrier(PROCESSES, timeout=200), spawn.SimpleQueue()
     processes = [
-        context.Process(
+        spawn.Process(
             target=ingest_all, args=(root, folder, barrier, outcomes), kwargs={"registered": registered}
         )
         for _ in range(PROCESSES)
