@@ -461,7 +461,7 @@ class TestMeddling:
             assert (record.state, station.repository.kept) == (ENDS[damage], {}), (damage, steps)
 
         ingest = ["read", "designs", "look", "exposure", "ingest"]
-        copy = ["begin", "room", "problems", "read", "finished", *ingest]
+        copy = ["copy", "room", "problems", "read", "finished", *ingest]
         assert steps == ["look", "read", "finished", "room", *ingest, *(copy if copied else [])]
         assert list(copies.iterdir()) == []
 
