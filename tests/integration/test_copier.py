@@ -497,22 +497,22 @@ def test_a_cancelled_comparison_ends_within_a_chunk(bench, monkeypatch):
 def test_of_a_file_that_is_meddled_with_nothing_is_found_out(bench, monkeypatch, meddle, late):
     """A file that is another one before it is compared, or at the end of it, is another one."""
     sighting, artifact = bench.file(bytes(100)), bench.artifact(bytes(100))
-    compare = comparing.same_bytes
+    compare, read = comparing.same_bytes, []
 
     def meddled(*args, **options):
+        read.append(args)
         same = compare(*args, **options)
         meddle(sighting.path)
         return same
 
-    if late:
-        monkeypatch.setattr(comparing, "same_bytes", meddled)
-    else:
+    monkeypatch.setattr(comparing, "same_bytes", meddled)
+    if not late:
         meddle(sighting.path)
     bench.compare(sighting, artifact)
     bench.wait()
     with bench.copier.finished() as (comparison,):
         error = FULL if meddle is os.unlink else comparison.error
-        assert (comparison.same, comparison.error) == (False, error)
+        assert (comparison.same, comparison.error, bool(read)) == (False, error, late)
         assert error is FULL or error.code is Code.RACE
 
 

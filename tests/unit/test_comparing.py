@@ -196,6 +196,21 @@ def test_once_waits_for_comparisons():
     assert rig.clock.now() - begun >= timedelta(minutes=5)
 
 
+def test_others_are_kept_from_a_visit_while_a_file_of_it_is_compared(rig):
+    """A worker lets go of a visit when it is known what its file is, and no sooner."""
+    kept, reserve = [], rig.inbox.reserve
+
+    def note(*args, keep, **options):
+        kept.append(set(keep))
+        return reserve(*args, keep=keep, **options)
+
+    rig.inbox.reserve = note
+    arrive(rig, AGAIN, A_RAMP)
+    rig.tick()
+    land(rig)
+    assert kept == [set(), {1000}, set()]
+
+
 def test_a_death_during_a_comparison_has_it_done_again(rig):
     """Nothing of a comparison outlives the process; the next one makes it anew."""
     compare = rig.copier.compare
