@@ -49,7 +49,7 @@ def test_kills_at_random_moments_lose_nothing(site, arriving, tmp_path, transfer
     assert writer.wait(PATIENCE) == 0
 
     last = site.start().running()
-    last.wait_for(lambda: site.counts()["ingested"] == 38, "all files")
+    last.wait_for(lambda: site.counts()["ingested"] == 39, "all files")
     last.wait_for(lambda: site.counts()["waiting"] == 1, "the convergence")
     code = last.stop()
 
