@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,19 @@ from astropy.io import fits
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository import create_repository, open_repository
+from pfs_ingestd.adapters.repository import comparing, create_repository, open_repository
 from pfs_ingestd.adapters.repository.comparing import uri_of
+from pfs_ingestd.adapters.repository.copying import always
 from pfs_ingestd.adapters.repository.objects import objects_below
 from pfs_ingestd.exposure import ConfigHeader, Exposure, RawHeader
 from pfs_ingestd.pfs.instrument import ARM_NUMBERS, detector_number
 from pfs_ingestd.ports import Dataset
+from pfs_ingestd.records import FileName, Kind, Sighting
 from postgres import asking
 
 __all__ = [
     "ARTIFACT",
+    "CCD_BYTES",
     "DESIGN",
     "EVERYWHERE",
     "a_repository",
@@ -30,6 +34,7 @@ __all__ = [
     "artifacts_of",
     "ccd_file",
     "commits",
+    "compared",
     "config_dataset",
     "config_file",
     "count",
@@ -40,6 +45,7 @@ __all__ = [
     "raw_dataset",
     "results",
     "rows",
+    "seen",
 ]
 
 EVERYWHERE = pytest.mark.parametrize("root", ["on_disk", "on_servers"], indirect=True)
@@ -49,6 +55,9 @@ DESIGN = 0x7000000000000001
 
 ARTIFACT = "PFS/raw/all/raw/20261122/12/raw_PFS_12_r1_PFS_raw_all.fits"
 """Where the raw of visit 12, r1, is stored."""
+
+CCD_BYTES = 8640
+"""The size of what `ccd_file` writes."""
 
 _STORED = ("exposure", "dataset", "file_datastore_records")
 
@@ -238,3 +247,23 @@ def raw_dataset(path, visit=12, arm="r", spectrograph=1, **changes):
 def config_dataset(path, visit=12, cat_ids=(3, 1001)):
     """Describe a pfsConfig file."""
     return Dataset(Path(path), ConfigHeader(visit=visit, pfs_design_id=DESIGN, cat_ids=cat_ids))
+
+
+def seen(dataset):
+    """Look at the file of a raw of visit 12."""
+    status = dataset.path.stat()
+    sighting = Sighting(
+        path=dataset.path,
+        name=FileName(kind=Kind.RAW, visit=12),
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+        inode=status.st_ino,
+    )
+    return replace(dataset, seen=sighting)
+
+
+def compared(dataset, outcome):
+    """Compare a file with its artifact, as the copier does."""
+    artifact = ResourcePath(outcome.where)
+    return replace(dataset, comparison=comparing.compared(artifact, dataset.seen, always))

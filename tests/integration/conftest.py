@@ -1,8 +1,12 @@
-"""What the tests of the repository share: an empty one, and a way to open it."""
+"""What these tests share: an empty repository and ways to open it, and a clock for whole daemons."""
+
+from datetime import UTC, datetime
 
 import pytest
 
 import older_butler  # noqa: F401 (for what it does)
+from fakes import FakeClock
+from pfs_ingestd.adapters.repository import ButlerRepository
 from repository_files import a_repository, opener_of
 from served import a_served_repository
 
@@ -36,3 +40,22 @@ def opened(root):
     """Open the repository with any transfer, any number of times."""
     with opener_of(root) as opener:
         yield opener
+
+
+@pytest.fixture
+def repository(root, request):
+    """Have a repository that copies and compares nothing itself, or as much as a test says."""
+    transfer, inline_bytes = getattr(request, "param", ("copy", 0))
+    repository = ButlerRepository(
+        root, transfer=transfer, runs={}, instrument="PFS", inline_bytes=inline_bytes
+    )
+    yield repository
+    repository.close()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Have a clock that the daemon goes by, and that stands still."""
+    clock = FakeClock(datetime.now(UTC))
+    monkeypatch.setattr("pfs_ingestd.wiring.SystemClock", lambda: clock)
+    return clock

@@ -4,7 +4,7 @@ import os
 import shutil
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -108,9 +108,7 @@ class Observatory:
 
 
 @pytest.fixture
-def observed(tmp_path, monkeypatch):
-    clock = FakeClock(datetime.now(UTC))
-    monkeypatch.setattr("pfs_ingestd.wiring.SystemClock", lambda: clock)
+def observed(tmp_path, clock):
     site = Site(tmp_path, Path(a_repository(tmp_path / "template")))
 
     def make(*, made=None, **ingest):

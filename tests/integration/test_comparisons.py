@@ -5,14 +5,13 @@ import os
 import shutil
 import threading
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from queue import Empty
 
 import pytest
 from structlog.testing import capture_logs
 
-from fakes import FakeClock
 from pfs_ingestd.adapters.repository import comparing
 from pfs_ingestd.desk import select_files
 from pfs_ingestd.errors import Code
@@ -20,6 +19,8 @@ from pfs_ingestd.records import State
 from pfs_ingestd.wiring import service
 from repository_files import a_repository
 from system.service import Site, stored, wanted, write
+
+pytestmark = pytest.mark.usefixtures("clock")
 
 LONG = 30
 """Seconds after which what takes a hundredth has failed."""
@@ -33,13 +34,6 @@ def site(tmp_path, monkeypatch):
     site = Site(tmp_path, Path(a_repository(tmp_path / "template")))
     yield site
     site.close()
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    clock = FakeClock(datetime.now(UTC))
-    monkeypatch.setattr("pfs_ingestd.wiring.SystemClock", lambda: clock)
-    return clock
 
 
 @contextmanager

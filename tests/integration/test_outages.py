@@ -5,7 +5,7 @@ import os
 import sqlite3
 import subprocess
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +13,6 @@ import pytest
 from lsst.daf.butler.direct_butler import DirectButler
 from structlog.testing import capture_logs
 
-from fakes import FakeClock
 from pfs_ingestd.adapters.repository import ButlerRepository, create_repository
 from pfs_ingestd.adapters.repository.artifacts import Durability
 from pfs_ingestd.adapters.repository.lanes import Lane
@@ -25,6 +24,8 @@ from pfs_ingestd.wiring import service
 from postgres import asking
 from repository_files import a_repository
 from system.service import Site, counted, stored, wanted, write
+
+pytestmark = pytest.mark.usefixtures("clock")
 
 PROBE = timedelta(seconds=5)
 """The default of ``ingest.probe_interval``."""
@@ -38,13 +39,6 @@ def site(tmp_path):
     site = Site(tmp_path, Path(a_repository(tmp_path / "template")))
     yield site
     site.close()
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    clock = FakeClock(datetime.now(UTC))
-    monkeypatch.setattr("pfs_ingestd.wiring.SystemClock", lambda: clock)
-    return clock
 
 
 def replace_repository(site, **options):

@@ -2,29 +2,25 @@
 
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository import ButlerRepository, comparing, copying, verdicts
+from pfs_ingestd.adapters.repository import verdicts
 from pfs_ingestd.ports import Comparison, Outcome, Stored
-from pfs_ingestd.records import FileName, Kind, Sighting
-from repository_files import ARTIFACT, EVERYWHERE, an_exposure, ccd_file, count, raw_dataset, results
-
-CCD_BYTES = 8640
-
-
-@pytest.fixture
-def repository(root, request):
-    """Have a repository that compares nothing itself, or as much as a test says."""
-    transfer, inline_bytes = getattr(request, "param", ("copy", 0))
-    repository = ButlerRepository(
-        root, transfer=transfer, runs={}, instrument="PFS", inline_bytes=inline_bytes
-    )
-    yield repository
-    repository.close()
+from repository_files import (
+    ARTIFACT,
+    CCD_BYTES,
+    EVERYWHERE,
+    an_exposure,
+    ccd_file,
+    compared,
+    count,
+    raw_dataset,
+    results,
+    seen,
+)
 
 
 @pytest.fixture
@@ -40,26 +36,6 @@ def again(path, content=None):
     second = path.with_name("again.fits")
     second.write_bytes(content or path.read_bytes())
     return seen(raw_dataset(second))
-
-
-def seen(dataset):
-    """Look at a dataset's file."""
-    status = dataset.path.stat()
-    sighting = Sighting(
-        path=dataset.path,
-        name=FileName(kind=Kind.RAW, visit=12),
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
-        ctime_ns=status.st_ctime_ns,
-        inode=status.st_ino,
-    )
-    return replace(dataset, seen=sighting)
-
-
-def compared(dataset, outcome):
-    """Compare a file with its artifact, as the copier does."""
-    artifact = ResourcePath(outcome.where)
-    return replace(dataset, comparison=comparing.compared(artifact, dataset.seen, copying.always))
 
 
 def unread(*_args, **_kwargs):

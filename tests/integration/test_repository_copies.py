@@ -9,17 +9,18 @@ import pytest
 from lsst.daf.butler.direct_butler import DirectButler
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository import ButlerRepository, artifacts, comparing, copying
+from pfs_ingestd.adapters.repository import artifacts
 from pfs_ingestd.adapters.repository.objects import look_at
 from pfs_ingestd.errors import Code, Outage, TryLater
 from pfs_ingestd.ports import Outcome, Stored
-from pfs_ingestd.records import FileName, Kind, Sighting
 from repository_files import (
     ARTIFACT,
+    CCD_BYTES,
     EVERYWHERE,
     an_exposure,
     artifact_at,
     ccd_file,
+    compared,
     config_dataset,
     config_file,
     count,
@@ -27,20 +28,8 @@ from repository_files import (
     raw_dataset,
     results,
     rows,
+    seen,
 )
-
-CCD_BYTES = 8640
-
-
-@pytest.fixture
-def repository(root, request):
-    """Have a repository that copies nothing itself, or as much as a test says."""
-    transfer, inline_bytes = getattr(request, "param", ("copy", 0))
-    repository = ButlerRepository(
-        root, transfer=transfer, runs={}, instrument="PFS", inline_bytes=inline_bytes
-    )
-    yield repository
-    repository.close()
 
 
 @pytest.fixture
@@ -53,31 +42,11 @@ def no_links(monkeypatch):
     monkeypatch.setattr(os, "link", refuse)
 
 
-def seen(dataset):
-    """Look at a dataset's file."""
-    status = dataset.path.stat()
-    sighting = Sighting(
-        path=dataset.path,
-        name=FileName(kind=Kind.RAW, visit=12),
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
-        ctime_ns=status.st_ctime_ns,
-        inode=status.st_ino,
-    )
-    return replace(dataset, seen=sighting)
-
-
 def compared_and_ingested(repository, dataset, *exposures):
     """Ingest a file of the size of what is stored, once it has been compared beside."""
     (outcome,) = repository.ingest(exposures, [dataset])
     assert outcome.result is Stored.TO_BE_COMPARED
     return repository.ingest([], [compared(dataset, outcome)])
-
-
-def compared(dataset, outcome):
-    """Compare a file with its artifact, as the copier does."""
-    artifact = ResourcePath(outcome.where)
-    return replace(dataset, comparison=comparing.compared(artifact, dataset.seen, copying.always))
 
 
 def place_of(dataset):

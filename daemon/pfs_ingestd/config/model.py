@@ -89,7 +89,7 @@ class WebhookUrl:
 
 def is_elsewhere(place: str) -> bool:
     """Say whether what a path or URI names is not on this machine."""
-    return bool(_SCHEME.match(place)) and not place.startswith("file:")
+    return bool(_SCHEME.match(place)) and urlsplit(place).scheme != "file"
 
 
 def _folder(info: ValidationInfo) -> Path:

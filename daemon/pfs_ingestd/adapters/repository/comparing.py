@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository.copying import Unwanted, always, check_unchanged, same_bytes
+from pfs_ingestd.adapters.repository.copying import always, check_unchanged, check_wanted, same_bytes
 from pfs_ingestd.adapters.repository.objects import Object, look_at, same_digest
 from pfs_ingestd.ports import Comparison
 from pfs_ingestd.records import Sighting
@@ -147,5 +147,4 @@ def _same_stream(artifact: ResourcePath, source: Path, wanted: Callable[[], bool
                 return False
             if not chunk:
                 return True
-            if not wanted():
-                raise Unwanted
+            check_wanted(wanted)

@@ -51,8 +51,8 @@ class DatastoreCopier:
         self._staging: Staging | None = None
         self._tasks: set[Task] = set()
         self._done: SimpleQueue[Task] = SimpleQueue()
-        self._small = Lane(SMALL_AHEAD, self._run)
-        self._large = Lane(LARGE_AHEAD, self._run)
+        self._small = Lane(SMALL_AHEAD, self._end)
+        self._large = Lane(LARGE_AHEAD, self._end)
 
     def room(self) -> int | None:
         """Tell what may be given to it now; see `~pfs_ingestd.ports.Copier.room`."""
@@ -113,10 +113,6 @@ class DatastoreCopier:
 
     def _left(self, lane: Lane) -> int:
         return lane.ahead - sum(task.sighting.size for task in self._tasks if self._lane(task) is lane)
-
-    def _run(self, task: Task) -> None:
-        """Do a task, on a thread of a lane."""
-        task.run(self._end)
 
     def _end(self, task: Task) -> None:
         self._done.put(task)

@@ -10,7 +10,16 @@ from pathlib import Path
 from pfs_ingestd.errors import Code, TryLater
 from pfs_ingestd.records import Sighting, path_text
 
-__all__ = ["Unwanted", "always", "check_unchanged", "copy_file", "flush", "link_file", "same_bytes"]
+__all__ = [
+    "Unwanted",
+    "always",
+    "check_unchanged",
+    "check_wanted",
+    "copy_file",
+    "flush",
+    "link_file",
+    "same_bytes",
+]
 
 CHUNK = 1 << 23
 """So many bytes the kernel copies before it is asked whether the copy is still wanted."""
@@ -33,6 +42,18 @@ class Unwanted(Exception):
 def always() -> bool:
     """Want to go on."""
     return True
+
+
+def check_wanted(wanted: Callable[[], bool]) -> None:
+    """Go on only if that is wanted.
+
+    Raises
+    ------
+    Unwanted
+        If it is not.
+    """
+    if not wanted():
+        raise Unwanted
 
 
 def copy_file(
@@ -74,8 +95,7 @@ def copy_file(
             while offset < status.st_size and (sent := _send(file, copy, offset)):
                 os.posix_fadvise(copy, offset, sent, os.POSIX_FADV_DONTNEED)
                 offset += sent
-                if not wanted():
-                    raise Unwanted
+                check_wanted(wanted)
             os.fchmod(copy, stat.S_IMODE(status.st_mode))
             _check(source, os.fstat(file), seen)
             if offset != status.st_size:
@@ -144,8 +164,7 @@ def same_bytes(source: Path, copy: Path, *, wanted: Callable[[], bool], fresh: b
         while chunk := _read(file, source, BUFFER):
             if _read(other, copy, len(chunk)) != chunk:
                 return False
-            if not wanted():
-                raise Unwanted
+            check_wanted(wanted)
         return not _read(other, copy, 1)
 
 

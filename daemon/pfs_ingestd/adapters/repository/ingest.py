@@ -310,15 +310,13 @@ class ButlerRepository:
         replacing: bool = False,
     ) -> dict[int, Outcome]:
         """Store in one transaction; copy what has to be copied, and is not too large, before it begins."""
-        with (
-            self._at_work([item.path for item in items]) as session,
-            prepared(
-                items,
-                transfer=effective(self._transfer, session.datastore),
-                root=session.datastore,
-                inline_bytes=bound(inline_bytes, session.datastore),
-            ) as files,
-        ):
+        with ExitStack() as stack:
+            session = stack.enter_context(self._at_work([item.path for item in items]))
+            transfer = effective(self._transfer, session.datastore)
+            inline = bound(inline_bytes, session.datastore)
+            files = stack.enter_context(
+                prepared(items, transfer=transfer, root=session.datastore, inline_bytes=inline)
+            )
             # Of an exposure none of whose raws is stored now, nothing is: they may all come to nothing.
             raws = {item.visit for item in files.ready if item.ref.datasetType == session.layout.raw}
             later = {item.visit for item in files.to_copy} & given.keys() - raws
@@ -326,10 +324,10 @@ class ButlerRepository:
                 session=session,
                 memory=self._memory,
                 transfer=files.transfer,
-                owned=effective(self._transfer, session.datastore) in OWNED,
+                owned=transfer in OWNED,
                 new={visit: record for visit, record in given.items() if visit not in later},
                 items=[item for item in files.ready if item.visit not in later],
-                inline_bytes=bound(inline_bytes, session.datastore),
+                inline_bytes=inline,
                 replacing=replacing,
             )
             where = session.datastore.geturl()
@@ -370,11 +368,10 @@ class ButlerRepository:
 
 def _proofs_of_copies(items: Sequence[Item]) -> dict[int, Proof]:
     """Tell which copies were compared with their files: what they are renamed to need not be, any more."""
-    looks = {item.index: found_at(item.staged) for item in items if item.staged}
     return {
         item.index: Proof(found.mark, item.seen)
         for item in items
-        if item.seen and (found := looks.get(item.index))
+        if item.staged and item.seen and (found := found_at(item.staged))
     }
 
 

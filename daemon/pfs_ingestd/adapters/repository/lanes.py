@@ -178,13 +178,13 @@ class Lane:
     ----------
     ahead : `int`
         With so many bytes of files it is full.
-    run : `~collections.abc.Callable`
-        Does one task.
+    tell : `~collections.abc.Callable`
+        Told, on the thread, of each task that has come to its end.
     """
 
-    def __init__(self, ahead: int, run: Callable[[Task], None]) -> None:
+    def __init__(self, ahead: int, tell: Callable[[Task], None]) -> None:
         self.ahead = ahead
-        self.run = run
+        self._tell = tell
         self._numbers = count()
         self._queue: PriorityQueue[tuple[bool, int, Task]] = PriorityQueue()
         self._thread: threading.Thread | None = None
@@ -195,6 +195,10 @@ class Lane:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="copier", daemon=True)
             self._thread.start()
+
+    def run(self, task: Task) -> None:
+        """Do a task now."""
+        task.run(self._tell)
 
     def _work(self) -> None:
         while True:

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from lsst.resources import ResourcePath
 
-from pfs_ingestd.adapters.repository.copying import Unwanted, always
+from pfs_ingestd.adapters.repository.copying import always, check_wanted
 
 try:
     from boto3.exceptions import Boto3Error
@@ -224,7 +224,7 @@ def _md5(source: Path, wanted: Callable[[], bool]) -> str:
     whole = _hash()
     with source.open("rb", buffering=0) as file:
         while chunk := file.read(CHUNK):
-            _check(wanted)
+            check_wanted(wanted)
             whole.update(chunk)
     return str(whole.hexdigest())
 
@@ -235,18 +235,13 @@ def _md5_of_parts(source: Path, length: int, wanted: Callable[[], bool]) -> str:
         for _ in count():
             part, left = _hash(), length
             while left and (chunk := file.read(min(left, CHUNK))):
-                _check(wanted)
+                check_wanted(wanted)
                 part.update(chunk)
                 left -= len(chunk)
             if left == length:
                 return str(whole.hexdigest())
             whole.update(part.digest())
     raise AssertionError
-
-
-def _check(wanted: Callable[[], bool]) -> None:
-    if not wanted():
-        raise Unwanted
 
 
 def _hash() -> Any:
