@@ -18,7 +18,6 @@ from pfs_ingestd.adapters.repository import (
 from pfs_ingestd.adapters.repository.comparing import holds
 from pfs_ingestd.adapters.repository.failures import classify
 from pfs_ingestd.adapters.repository.objects import look_at, objects_below
-from pfs_ingestd.audit.findings import StrayObject
 from pfs_ingestd.errors import Code, Fatal, Outage, TryLater
 from pfs_ingestd.ports import Stored
 from postgres import asking
@@ -242,6 +241,15 @@ def test_a_copy_that_was_swept_is_made_again(on_servers, incoming):
     repository.close()
 
 
+def strays_of(root):
+    """Find what is to be found when it is old enough."""
+    later = datetime.now(UTC) + 2 * staging.ABANDONED
+    with closing(RepositoryInventory(root, runs={}, instrument="PFS", now=later)) as inventory:
+        for visit in inventory.visits(0, 10):
+            assert len(inventory.datasets([visit])) == 1
+        return [ResourcePath(stray.where) for stray in inventory.strays(lambda _: None)]
+
+
 def test_a_datastore_may_be_a_whole_bucket(tmp_path, bucket, incoming, monkeypatch):
     """At the root of a bucket files are stored, found by an audit, and swept as below a prefix."""
     root = str(tmp_path / "repo")
@@ -255,13 +263,23 @@ def test_a_datastore_may_be_a_whole_bucket(tmp_path, bucket, incoming, monkeypat
     stray = whole.join(f"{ARTIFACT}.fits")
     for left in (stray, whole.join(".pfs-ingestd-0123/0.fits")):
         left.write(b"left")
-    later = datetime.now(UTC) + 2 * staging.ABANDONED
-    with closing(RepositoryInventory(root, runs={}, instrument="PFS", now=later)) as inventory:
-        assert len(inventory.datasets([12])) == 1
-        assert list(inventory.strays(lambda _: None)) == [StrayObject(where=stray.geturl())]
+    assert strays_of(root) == [stray]
     monkeypatch.setattr(staging, "ABANDONED", timedelta(0))
     open_repository(root, transfer="copy", runs={}, instrument="PFS").close()
     assert artifacts_of(root) == [artifact_at(root), stray]
+
+
+@pytest.mark.parametrize("prefix", ["", "/in a store"])
+def test_a_stray_is_named_so_that_it_is_found(tmp_path, bucket, prefix):
+    """Whatever is in the key of an object: its URI is that of the object, and no other."""
+    root = str(tmp_path / "repo")
+    create_repository(root, datastore=f"{bucket}{prefix}")
+    store = ResourcePath(f"{bucket}{prefix}", forceDirectory=True)
+    names = ("a#1.fits", "#/b?.fits", "c%231.fits", "d e;+é.fits", "./..//f")
+    keys = {f"PFS/raw/all/{name}" for name in names}
+    for key in keys:
+        store.client.put_object(Bucket=store.netloc, Key=f"{prefix}/{key}"[1:], Body=key.encode())
+    assert {uri.read().decode() for uri in strays_of(root)} == keys
 
 
 def test_marks_of_folders_are_no_artifacts(bucket):

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
 
@@ -199,7 +199,8 @@ def _pages(prefix: ResourcePath, operation: str, beginning: str) -> Iterator[Map
 
 
 def _at(prefix: ResourcePath, key: str) -> ResourcePath:
-    return prefix.join(key.removeprefix(_key(prefix)), forceDirectory=False)
+    # As `join` does, for which what follows a hash in a name is a fragment, and which takes dots for steps.
+    return prefix.replace(path=f"{prefix.path}{quote(key.removeprefix(_key(prefix)))}", forceDirectory=False)
 
 
 def _client(uri: ResourcePath) -> Any:
