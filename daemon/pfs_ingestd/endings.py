@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pfs_ingestd.errors import ExitCode
 from pfs_ingestd.orders import Order
 from pfs_ingestd.records import PENDING, State
+from pfs_ingestd.text import files_are
 
 __all__ = ["Ending", "after_draining", "after_once", "said_by"]
 
@@ -40,7 +41,7 @@ def after_once(counts: Mapping[State, int], paused: Order | None) -> Ending | No
     if any(counts[state] for state in on_their_way):
         return None
     if paused and (ready := counts[State.READY]):
-        reason = f"paused {said_by(paused)}: {_files(ready)} not ingested; resume, then start again"
+        reason = f"paused {said_by(paused)}: {files_are(ready)} not ingested; resume, then start again"
         return Ending(ExitCode.TRY_AGAIN, reason)
     return Ending(ExitCode.SOME_REJECTED if counts[State.REJECTED] else ExitCode.DONE)
 
@@ -60,14 +61,10 @@ def after_draining(drain: Order, counts: Mapping[State, int], paused: Order | No
     reason = f"drained {said_by(drain)}"
     if left := sum(counts[state] for state in PENDING):
         why = f", since it is paused {said_by(paused)}" if paused else ""
-        reason += f"; {_files(left)} left for the next start{why}"
+        reason += f"; {files_are(left)} left for the next start{why}"
     return Ending(ExitCode.DONE, reason)
 
 
 def said_by(order: Order) -> str:
     """Say who gave an order and why, to go on with a sentence."""
     return f"by {order.by}" + (f" ({order.reason})" if order.reason else "")
-
-
-def _files(number: int) -> str:
-    return f"{number:,} file is" if number == 1 else f"{number:,} files are"

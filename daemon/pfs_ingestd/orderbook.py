@@ -3,10 +3,11 @@
 import os
 import signal
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from pfs_ingestd.adapters.system import Holder, SystemClock
 from pfs_ingestd.config import Config
@@ -15,8 +16,9 @@ from pfs_ingestd.orders import Order, Standing, What
 from pfs_ingestd.parts import inbox_beside, roots_of
 from pfs_ingestd.presence import Presence, look_for_daemon, wait_for_daemon
 from pfs_ingestd.records import path_text
+from pfs_ingestd.status import Phase
 
-__all__ = ["HEARING", "Given", "drain", "pause", "reload", "rescan", "resume", "wait_for_end"]
+__all__ = ["HEARING", "Drained", "Given", "drain", "pause", "reload", "rescan", "resume"]
 
 HEARING = timedelta(seconds=10)
 """How long a command waits for an order to be heard: the daemon listens every second, between batches."""
@@ -47,6 +49,25 @@ class Given:
     status: dict[str, object]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """What came of the order to drain.
+
+    Parameters
+    ----------
+    heard : `bool`
+        Whether the process that is to drain has heard it.
+    ended : `bool`
+        Whether it has come to its end.
+    failure : `str`
+        How it has ended instead, if it has not drained; else empty.
+    """
+
+    heard: bool
+    ended: bool
+    failure: str
+
+
 def pause(config: Config, *, by: str, reason: str) -> Given:
     """Let nothing be claimed any more, by whatever daemon there is or will be, until somebody resumes.
 
@@ -69,16 +90,29 @@ def resume(config: Config, *, by: str, reason: str) -> Given:
     return _give(config, What.RESUME, by=by, reason=reason, already=lambda standing: not standing.paused)
 
 
-def drain(config: Config, *, by: str, reason: str) -> Given:
+def drain(config: Config, *, by: str, reason: str, patience: timedelta) -> Drained:
     """Let the daemon that is at work finish what can be done now, and stop then.
+
+    Parameters
+    ----------
+    config : `Config`
+        The configuration.
+    by, reason : `str`
+        Who wants it, and why.
+    patience : `~datetime.timedelta`
+        How long to wait for its end, once it was heard.
 
     Raises
     ------
     Vanished
         If no daemon is at work.
     """
-    _find_daemon(config, "nothing is to be stopped")
-    return _give(config, What.DRAIN, by=by, reason=reason)
+    holder = _find_daemon(config, "nothing is to be stopped").holder
+    given = _give(config, What.DRAIN, by=by, reason=reason)
+    # Another may have taken its place.
+    presence, ended = wait_for_daemon(config, lambda presence: presence.holder != holder, patience)
+    failure = _failure_of(holder, presence.status) if holder and ended else ""
+    return Drained(heard=given.heard, ended=ended, failure=failure)
 
 
 def rescan(config: Config, paths: Collection[Path], *, by: str) -> Given:
@@ -169,9 +203,15 @@ def reload(config: Config, file: Path) -> bool:
     return answer and presence.holder == holder
 
 
-def wait_for_end(config: Config, holder: Holder, patience: timedelta) -> tuple[Presence, bool]:
-    """Wait until a process has come to its end, or another has taken its place."""
-    return wait_for_daemon(config, lambda presence: presence.holder != holder, patience)
+def _failure_of(holder: Holder, status: Mapping[str, Any]) -> str:
+    """Tell how a process that is no longer at work has ended if not in peace, by the last status there is."""
+    if status.get("pid") != holder.pid:
+        return "another has taken its place, so that it is not known how it ended; its log tells"
+    if status["state"] == Phase.STOPPED:
+        return ""
+    if status["state"] == Phase.FAILED:
+        return str(status["reason"])
+    return "it was killed, or could not write its last status"
 
 
 def _find_daemon(config: Config, otherwise: str) -> Presence:

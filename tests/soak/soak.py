@@ -104,10 +104,10 @@ def deaths(transfer: str, *, every: bool) -> Iterator[tuple[str, Report]]:
     if transfer in COPIES:
         with postgres_server() as databases, s3_server() as store:
             servers = (databases.place, store.url)
-            yield (
-                "death at a request to servers",
-                inflict(transfer, beside=True, servers=servers, every=every),
-            )
+            for lost in (False, True):
+                damage = f"death at a request to servers{', inbox lost' if lost else ''}"
+                report = inflict(transfer, beside=True, servers=servers, lose_inbox=lost, every=every)
+                yield damage, report
 
 
 def many_hosts(rounds: int, seed: int, *, in_store: bool) -> Report:

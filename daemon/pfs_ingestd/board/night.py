@@ -10,6 +10,7 @@ from statistics import median
 from pfs_ingestd.board.visits import CONFIG, MISSING_AFTER, Mark, Verdict, Visit, mark_of, visits_of
 from pfs_ingestd.orders import Order
 from pfs_ingestd.records import FileRecord, Kind, State, path_text
+from pfs_ingestd.text import counted
 
 __all__ = ["MOST_VISITS", "Concern", "Night", "Slot", "night_of"]
 
@@ -143,18 +144,18 @@ class Night:
         night = f"The night of {self.date}" + (f", its newest {len(self.visits)} visits," * self.cut)
         exposures = len(self.visits) - verdicts[Verdict.NO_EXPOSURE]
         files = marks[Mark.INGESTED] + marks[Mark.CHANGED]
-        stored = f"{_number(files, 'file')} of {_number(exposures, 'visit')}"
+        stored = f"{counted(files, 'file')} of {counted(exposures, 'visit')}"
         if not exposures:
             text = f"{night} has no exposure so far"
         elif verdicts[Verdict.INCOMPLETE]:
             lacking = [f"{marks[mark]} {mark}" for mark in Mark if mark not in _GOOD and marks[mark]]
-            wrong = f"{verdicts[Verdict.INCOMPLETE]} of {_number(exposures, 'visit')}"
+            wrong = f"{verdicts[Verdict.INCOMPLETE]} of {counted(exposures, 'visit')}"
             text = f"{night} is not complete: something is wrong with {wrong} ({', '.join(lacking)})"
         elif verdicts[Verdict.UNDER_WAY]:
             done = verdicts[Verdict.COMPLETE] + verdicts[Verdict.STORED]
-            text = f"{night} is under way: {done} of {_number(exposures, 'visit')} stored, {files} files"
+            text = f"{night} is under way: {done} of {counted(exposures, 'visit')} stored, {files} files"
         elif verdicts[Verdict.STORED]:
-            untold = _number(verdicts[Verdict.STORED], "visit")
+            untold = counted(verdicts[Verdict.STORED], "visit")
             text = (
                 f"{night}: all that came is in the repository, {stored};"
                 f" of {untold} it is not known what was expected"
@@ -162,7 +163,7 @@ class Night:
         else:
             text = f"{night} is complete: all {stored} are in the repository"
         if alone := verdicts[Verdict.NO_EXPOSURE]:
-            text += f"; {_number(alone, 'pfsConfig')} without raws, as after a convergence"
+            text += f"; {counted(alone, 'pfsConfig')} without raws, as after a convergence"
         return f"{text}."
 
     @property
@@ -292,10 +293,6 @@ def _slots(ingested: Sequence[FileRecord]) -> Sequence[Slot]:
         )
         for number in range(first, max(files) + 1)
     ]
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _time(moment: datetime) -> str:

@@ -19,6 +19,7 @@ from pfs_ingestd.config import load_config
 from pfs_ingestd.errors import ExitCode
 from pfs_ingestd.logs import configure_logs
 from pfs_ingestd.records import State, path_text
+from pfs_ingestd.text import counted, files_are
 
 __all__ = ["audit_command"]
 
@@ -90,11 +91,13 @@ def _print(findings: Sequence[Finding], counts: Mapping[str, int], states: Mappi
         ]
         print_table(["fault", "what", "why", "done, or to do"], rows)
         click.echo("")
-    parts = [f"{counts['files']} files and {counts['datasets']} datasets looked at"]
-    if counts["unrecorded"]:
-        parts.append(f"{counts['unrecorded']} datasets were not ingested by the daemon")
-    if states[State.REJECTED]:
-        parts.append(f"{states[State.REJECTED]} files are rejected: see `pfs-ingestd list`")
+    files, datasets = counted(counts["files"], "file"), counted(counts["datasets"], "dataset")
+    parts = [f"{files} and {datasets} looked at"]
+    if unrecorded := counts["unrecorded"]:
+        were = "was" if unrecorded == 1 else "were"
+        parts.append(f"{counted(unrecorded, 'dataset')} {were} not ingested by the daemon")
+    if rejected := states[State.REJECTED]:
+        parts.append(f"{files_are(rejected)} rejected: see `pfs-ingestd list`")
     mended = sum(bool(finding.mended) for finding in findings)
     kinds = Counter(str(finding.fault) for finding in findings)
     told = ", ".join(f"{number} {fault}" for fault, number in sorted(kinds.items()))

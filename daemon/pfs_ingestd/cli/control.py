@@ -17,7 +17,7 @@ from pfs_ingestd.config.units import PositiveDuration
 from pfs_ingestd.desk import count_files
 from pfs_ingestd.endings import said_by
 from pfs_ingestd.errors import Code, ExitCode, Fatal, Vanished
-from pfs_ingestd.orderbook import Given, wait_for_end
+from pfs_ingestd.orderbook import Drained, Given
 from pfs_ingestd.orderbook import drain as order_drain
 from pfs_ingestd.orderbook import pause as order_pause
 from pfs_ingestd.orderbook import reload as order_reload
@@ -25,6 +25,7 @@ from pfs_ingestd.orderbook import rescan as order_rescan
 from pfs_ingestd.orderbook import resume as order_resume
 from pfs_ingestd.records import PENDING, path_text
 from pfs_ingestd.status import paused_as_json
+from pfs_ingestd.text import files_are, one_line
 
 __all__ = ["drain", "pause", "reload", "rescan", "resume"]
 
@@ -87,32 +88,44 @@ def drain(
     for another attempt, are left for its next start.
     """
     config = load_config(config_file, os.environ)
-    running, heard, stopped = False, False, True
+    drained: Drained | None = None
     try:
-        given = order_drain(config, by=_person(), reason=reason)
+        drained = order_drain(config, by=_person(), reason=reason, patience=patience or timedelta(0))
     except Vanished as error:
         if error.code is not Code.NOT_RUNNING:
             raise
-    else:
-        running, heard, stopped = True, given.heard, given.holder is None
-        if patience and given.holder:
-            _, stopped = wait_for_end(config, given.holder, patience)
     counts = count_files(config)
     pending = sum(counts[state] for state in PENDING)
     if as_json:
-        code = None if running else Code.NOT_RUNNING
-        print_json({"running": running, "heard": heard, "stopped": stopped, "pending": pending, "code": code})
-    elif not running:
-        click.echo(f"no daemon is at work [{Code.NOT_RUNNING}]; {_files(pending)} pending")
-    elif stopped:
-        click.echo(f"drained: the daemon has stopped; {_files(pending)} pending")
-    elif heard:
-        click.echo(f"draining: it stops by itself; {_files(pending)} pending; `pfs-ingestd status` tells")
+        print_json(
+            {
+                "running": drained is not None,
+                "heard": drained is not None and drained.heard,
+                "stopped": drained is None or drained.ended,
+                "failure": (drained and drained.failure) or None,
+                "pending": pending,
+                "code": None if drained else Code.NOT_RUNNING,
+            }
+        )
     else:
-        click.echo(_UNHEARD)
-    if stopped:
-        return ExitCode.SOME_REJECTED if running and pending else ExitCode.DONE
-    return ExitCode.DONE if heard and not patience else ExitCode.TRY_AGAIN
+        click.echo(_told_of(drained, files_are(pending)))
+    if drained is None:
+        return ExitCode.DONE
+    if drained.ended:
+        return ExitCode.SOME_REJECTED if drained.failure or pending else ExitCode.DONE
+    return ExitCode.DONE if drained.heard and not patience else ExitCode.TRY_AGAIN
+
+
+def _told_of(drained: Drained | None, files: str) -> str:
+    if drained is None:
+        return f"no daemon is at work [{Code.NOT_RUNNING}]; {files} pending"
+    if drained.failure:
+        return f"not drained: the daemon has ended: {one_line(drained.failure)}; {files} pending"
+    if drained.ended:
+        return f"drained: the daemon has stopped; {files} pending"
+    if drained.heard:
+        return f"draining: it stops by itself; {files} pending; `pfs-ingestd status` tells"
+    return _UNHEARD
 
 
 @click.command()
@@ -187,7 +200,3 @@ def _tell_pause(given: Given, *, as_json: bool) -> ExitCode:
 def _person() -> str:
     """Say who gives the order: the person behind sudo, if there is one."""
     return f"{os.environ.get('SUDO_USER') or user_name()}@{socket.gethostname()}"
-
-
-def _files(number: int) -> str:
-    return f"{number:,} file is" if number == 1 else f"{number:,} files are"

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from pfs_ingestd.text import counted
+
 __all__ = ["Finding", "Mark", "size_text", "span_text", "verdict"]
 
 SILENCE = timedelta(minutes=1)
@@ -122,13 +124,14 @@ def _pause(status: Mapping[str, Any], config: str, now: datetime) -> Iterator[Fi
     if pause := status["paused"]:
         since = span_text(now - datetime.fromisoformat(pause["since"]))
         why = f": {pause['reason']}" if pause["reason"] else ""
-        text = f"paused by {pause['by']} for {since}{why}; {_files(status['pending']['files'])} pending"
+        pending = counted(status["pending"]["files"], "file")
+        text = f"paused by {pause['by']} for {since}{why}; {pending} pending"
         yield Finding(Mark.LOOK, text, f"once that is over: pfs-ingestd resume -c {config}")
 
 
 def _rejected(status: Mapping[str, Any], config: str) -> Iterator[Finding]:
     if rejected := status["counts"]["rejected"]:
-        text = f"{_files(rejected)} {'needs' if rejected == 1 else 'need'} a person"
+        text = f"{counted(rejected, 'file')} {'needs' if rejected == 1 else 'need'} a person"
         yield Finding(Mark.LOOK, text, f"pfs-ingestd list -c {config} --state rejected")
 
 
@@ -151,9 +154,5 @@ def _worries(status: Mapping[str, Any], config: str) -> Iterator[Finding]:
     pending = status["pending"]
     if (pending["oldest_age_seconds"] or 0) > LONG_WAIT.total_seconds():
         waiting = span_text(timedelta(seconds=pending["oldest_age_seconds"]))
-        text = f"{_files(pending['files'])} pending, the oldest for {waiting}"
+        text = f"{counted(pending['files'], 'file')} pending, the oldest for {waiting}"
         yield Finding(Mark.LOOK, text, "nothing, as long as files go through: new ones come before a backlog")
-
-
-def _files(number: int) -> str:
-    return f"{number:,} file{'' if number == 1 else 's'}"

@@ -26,6 +26,7 @@ from pfs_ingestd.policy import elsewhere
 from pfs_ingestd.ports import Dataset, Stored
 from pfs_ingestd.records import Sighting, State, path_text
 from pfs_ingestd.redaction import redacted
+from pfs_ingestd.text import files_are
 
 __all__ = [
     "corrections_in",
@@ -58,7 +59,7 @@ def inbox_findings(config: Config) -> Iterator[Finding]:
     told = ", ".join(f"{number:,} {state}" for state, number in counts.items() if number)
     yield ok(f"the inbox {url} can be read: {told or 'no files yet'}")
     if rejected := counts[State.REJECTED]:
-        yield warning(f"{rejected:,} files are rejected", "pfs-ingestd list -c CONFIG --state rejected")
+        yield warning(f"{files_are(rejected)} rejected", "pfs-ingestd list -c CONFIG --state rejected")
 
 
 def repository_findings(config: Config, *, as_service: bool) -> Iterator[Finding]:
