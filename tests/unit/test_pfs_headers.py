@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 from astropy import units
-from astropy.coordinates import FK5, ICRS
+from astropy.coordinates import FK5, ICRS, SkyCoord
 from astropy.io.fits import Card
 from astropy.time import Time
 from hypothesis import given
@@ -438,6 +438,18 @@ class TestExposureRecord:
         """Without a position there is no pointing, and the file is none the worse."""
         made = record(**cards)
         assert (made.tracking_ra, made.tracking_dec) == (None, None)
+
+    @given(
+        ra=st.one_of(st.floats(0, 24), st.sampled_from([0.0, 1e-9, 4.7e-7, 23.9999999])),
+        dec=st.one_of(st.floats(-90, 90), st.sampled_from([-90.0, 0.0, 90.0])),
+    )
+    def test_pointings_are_those_of_astropy(self, ra, dec):
+        """A position is, to the last bit, what astropy makes of it, where it wraps and at the poles, too."""
+        icrs = SkyCoord(ra, dec, frame="fk5", unit=(units.hourangle, units.deg)).icrs
+
+        made = record(RA2000=ra, DEC2000=dec)
+
+        assert (made.tracking_ra, made.tracking_dec) == (float(icrs.ra.degree), float(icrs.dec.degree))
 
     def test_a_pointing_at_sixty_seconds_is_no_news(self):
         """A sexagesimal number that ends in 60 is what it says, and no warning."""

@@ -3,9 +3,13 @@
 import math
 import warnings
 from collections.abc import Mapping
+from functools import cache
 
+import erfa
+import numpy as np
+import numpy.typing as npt
 from astropy import units
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import FK5, ICRS, CartesianRepresentation, Latitude, Longitude
 from astropy.time import Time
 from astropy.utils.exceptions import AstropyWarning
 from erfa import ErfaWarning
@@ -152,11 +156,22 @@ def _pointing(cards: Mapping[str, CardValue]) -> tuple[float, float] | tuple[Non
     if ra is None or dec is None:
         return None, None
     try:
-        position = SkyCoord(ra, dec, frame="fk5", unit=(units.hourangle, units.deg)).icrs
-        tracking = float(position.ra.degree), float(position.dec.degree)
+        direction = erfa.s2c(Longitude(ra, units.hourangle).radian, Latitude(dec, units.deg).radian)
     except (ValueError, TypeError):
         return None, None
+    longitude, latitude = erfa.c2s(erfa.rxp(_fk5_to_icrs(), direction))
+    tracking = float(np.degrees(erfa.anp(longitude))), float(np.degrees(latitude))
     return tracking if all(map(math.isfinite, tracking)) else (None, None)
+
+
+@cache
+def _fk5_to_icrs() -> npt.NDArray[np.float64]:
+    """Get from astropy the rotation by which it turns one frame into the other.
+
+    To have it do so anew for each exposure takes ten times as long as all the rest of a pointing.
+    """
+    axes = FK5(CartesianRepresentation(np.eye(3))).transform_to(ICRS())
+    return np.asarray(axes.cartesian.xyz.value)
 
 
 def _zenith_angle(cards: Mapping[str, CardValue]) -> float | None:
