@@ -256,22 +256,8 @@ def spent(record: FileRecord, now: datetime) -> FileRecord:
 
 
 def _discovered(sighting: Sighting, again: datetime | None, now: datetime) -> FileRecord:
-    return FileRecord(
-        path=sighting.path,
-        kind=sighting.name.kind,
-        visit=sighting.name.visit,
-        arm=sighting.name.arm,
-        spectrograph=sighting.name.spectrograph,
-        size=sighting.size,
-        mtime_ns=sighting.mtime_ns,
-        inode=sighting.inode,
-        night=sighting.night,
-        steady_since=now,
-        first_seen=now,
-        updated=now,
-        live=_age(sighting.ctime_ns, now) < LIVE_AGE,
-        not_before=again,
-    )
+    live = _age(sighting.ctime_ns, now) < LIVE_AGE
+    return FileRecord.of(sighting, now, live=live, not_before=again)
 
 
 def _missed(record: FileRecord | None, now: datetime) -> FileRecord | None:

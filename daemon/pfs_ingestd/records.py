@@ -193,6 +193,32 @@ class FileRecord:
     changed: str | None = None
     cameras: frozenset[str] | None = None
 
+    @classmethod
+    def of(cls, sighting: Sighting, now: datetime, **facts: Any) -> Self:
+        """Begin with what the first sighting of a path shows, and with what is known of it besides."""
+        name = sighting.name
+        return cls(
+            path=sighting.path,
+            kind=name.kind,
+            visit=name.visit,
+            arm=name.arm,
+            spectrograph=name.spectrograph,
+            size=sighting.size,
+            mtime_ns=sighting.mtime_ns,
+            inode=sighting.inode,
+            night=sighting.night,
+            steady_since=now,
+            first_seen=now,
+            updated=now,
+            **facts,
+        )
+
+    @classmethod
+    def of_artifact(cls, sighting: Sighting, dataset_id: str, now: datetime) -> Self:
+        """Begin as a file that is in the repository already; see `found`."""
+        # At once, and not by way of being seen: there may be half a million.
+        return cls.of(sighting, now, state=State.INGESTED, **_of_artifact(dataset_id))
+
     def to(self, state: State, now: datetime, **changes: Any) -> Self:
         """Move to another state, if the table of moves allows it, and change something with it.
 
@@ -211,8 +237,9 @@ class FileRecord:
 
     def looked_at(self, *, again: datetime, error: IngestdError | None, now: datetime) -> Self:
         """Stay seen: it is not at rest, or not complete, and is looked at again later."""
-        return replace(
-            self.to(State.SEEN, now),
+        return self.to(
+            State.SEEN,
+            now,
             not_before=again,
             code=error.code if error else None,
             error=str(error) if error else None,
@@ -220,24 +247,25 @@ class FileRecord:
 
     def ready(self, now: datetime) -> Self:
         """Be ready to be claimed at once, with a clean slate of reasons."""
-        return replace(self.to(State.READY, now), not_before=None, code=None, error=None)
+        return self.to(State.READY, now, not_before=None, code=None, error=None)
 
     def claimed(self, now: datetime) -> Self:
         """Be claimed. The attempt counts from its start: a file that kills the process is counted too."""
-        return replace(self.to(State.INGESTING, now), attempts=self.attempts + 1)
+        return self.to(State.INGESTING, now, attempts=self.attempts + 1)
 
     def put_back(self, now: datetime) -> Self:
         """Return to the queue without being charged for the attempt."""
-        return replace(self.to(State.READY, now), attempts=self.attempts - 1)
+        return self.to(State.READY, now, attempts=self.attempts - 1)
 
     def postponed(self, *, until: datetime, error: IngestdError, now: datetime) -> Self:
         """Return to the queue for another attempt later."""
-        return replace(self.to(State.READY, now), not_before=until, code=error.code, error=str(error))
+        return self.to(State.READY, now, not_before=until, code=error.code, error=str(error))
 
     def waiting(self, *, until: datetime, error: IngestdError, now: datetime) -> Self:
         """Wait for another file, until it is given up; the attempt is not charged."""
-        return replace(
-            self.to(State.WAITING, now),
+        return self.to(
+            State.WAITING,
+            now,
             attempts=self.attempts - 1,
             not_before=until,
             code=error.code,
@@ -258,36 +286,29 @@ class FileRecord:
 
     def found(self, dataset_id: str, now: datetime) -> Self:
         """Be in the repository already, as this very file: one of an archive, whenever it was linked here."""
-        return self.to(
-            State.INGESTED,
-            now,
-            live=False,
-            dataset_id=dataset_id,
-            not_before=None,
-            code=Code.ALREADY_THERE,
-            error=_ALREADY_THERE,
-        )
+        return self.to(State.INGESTED, now, not_before=None, **_of_artifact(dataset_id))
 
     def orphaned(self, now: datetime) -> Self:
         """Stop expecting the file that it waited for; that file would still wake it."""
-        return replace(self.to(State.ORPHANED, now), not_before=None)
+        return self.to(State.ORPHANED, now, not_before=None)
 
     def rejected(self, error: IngestdError, now: datetime) -> Self:
         """Be parked until a person or a change of the file wakes it."""
-        return replace(self.to(State.REJECTED, now), not_before=None, code=error.code, error=str(error))
+        return self.to(State.REJECTED, now, not_before=None, code=error.code, error=str(error))
 
     def skipped(self, now: datetime) -> Self:
         """Be left out because a person wants it so; what was wrong with it stays on the record."""
-        return replace(self.to(State.SKIPPED, now), not_before=None)
+        return self.to(State.SKIPPED, now, not_before=None)
 
     def vanished(self, now: datetime) -> Self:
         """Be gone from the folder before it could be ingested."""
-        return replace(self.to(State.GONE, now), not_before=None, code=Code.VANISHED, error=None)
+        return self.to(State.GONE, now, not_before=None, code=Code.VANISHED, error=None)
 
     def retried(self, now: datetime) -> Self:
         """Start again from the beginning, with all attempts, because a person asked."""
-        return replace(
-            self.to(State.SEEN, now),
+        return self.to(
+            State.SEEN,
+            now,
             attempts=0,
             not_before=None,
             code=None,
@@ -298,8 +319,9 @@ class FileRecord:
 
     def changed_into(self, sighting: Sighting, *, again: datetime | None, now: datetime) -> Self:
         """Start again from the beginning with other content."""
-        return replace(
-            self.to(State.SEEN, now),
+        return self.to(
+            State.SEEN,
+            now,
             size=sighting.size,
             mtime_ns=sighting.mtime_ns,
             inode=sighting.inode,
@@ -315,7 +337,16 @@ class FileRecord:
 
     def flagged(self, what: str, now: datetime) -> Self:
         """Stay ingested, with a note that the file is no longer what was ingested."""
-        return replace(self.to(State.INGESTED, now), changed=what)
+        return self.to(State.INGESTED, now, changed=what)
+
+
+def _of_artifact(dataset_id: str) -> Mapping[str, Any]:
+    return {
+        "live": False,
+        "dataset_id": dataset_id,
+        "code": Code.ALREADY_THERE,
+        "error": _ALREADY_THERE,
+    }
 
 
 _AWKWARD = re.compile("[\x00-\x1f\x7f\udc80-\udcff\\\\]")

@@ -350,9 +350,12 @@ class Scanner:
         found: list[FileRecord] = []
         changes: list[Change] = []
         for path, sighting in seen.items():
-            old = records.get(path)
+            old, dataset_id = records.get(path), stored.get(path)
+            if sighting and dataset_id and not old:
+                found.append(FileRecord.of_artifact(sighting, dataset_id, self._clock.now()))
+                continue
             new = self._noticed(old, sighting, closed=path in closed)
-            if new and new.state is State.SEEN and (dataset_id := stored.get(path)):
+            if new and new.state is State.SEEN and dataset_id:
                 new = new.found(dataset_id, self._clock.now())
             if old and new:
                 changes.append((old, new))
