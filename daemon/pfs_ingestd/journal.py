@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from pfs_ingestd.bursts import burst
 from pfs_ingestd.errors import StaleRecord
 from pfs_ingestd.figures import Figures
 from pfs_ingestd.notices import Notices, Topic, rejection
@@ -172,12 +173,13 @@ class Journal:
 def _tell(changes: Iterable[tuple[FileRecord | None, FileRecord]]) -> None:
     """Write a line for each change; `None` stands for a file that was not known."""
     log = _log.bind()  # once: there are thousands of lines
-    for old, new in changes:
-        level, event = _event(old, new)
-        if level >= logging.INFO or log.is_enabled_for(level):
-            since = old.updated if old and new.state is not State.INGESTED else new.steady_since
-            ms = round((new.updated - since) / _MILLISECOND)
-            log.log(level, event, ms=ms, **_reason(new), **_facts(new))
+    with burst():
+        for old, new in changes:
+            level, event = _event(old, new)
+            if level >= logging.INFO or log.is_enabled_for(level):
+                since = old.updated if old and new.state is not State.INGESTED else new.steady_since
+                ms = round((new.updated - since) / _MILLISECOND)
+                log.log(level, event, ms=ms, **_reason(new), **_facts(new))
 
 
 def _event(old: FileRecord | None, new: FileRecord) -> tuple[int, str]:

@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from in_process import logging_restored
+from pfs_ingestd.bursts import burst
 from pfs_ingestd.logs import configure_logs
 
 
@@ -109,3 +110,51 @@ def test_a_line_that_cannot_be_made_costs_only_itself(path, monkeypatch):
     logging.getLogger("library").warning("%d", "no number")
     say("file.two")
     assert told(path) == ["file.two"]
+
+
+def test_what_is_told_in_a_burst_is_written_together(path, monkeypatch):
+    """A burst is one write of whole lines, in order; after it each line is written at once again."""
+    sizes = []
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: sizes.append(data.count(b"\n")) or write(file, data))
+    with burst():
+        say("file.one")
+        say("file.two")
+        assert told(path) == []
+    say("file.three")
+    assert (told(path), sizes) == (["file.one", "file.two", "file.three"], [2, 1])
+
+
+def test_a_burst_comes_to_its_end_whatever_happens(path):
+    """What was told before something went wrong is in the log."""
+
+    def fail():
+        with burst():
+            say("file.one")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert told(path) == ["file.one"]
+
+
+@pytest.mark.parametrize("beyond", [0, 10])
+def test_of_a_burst_on_a_full_disk_the_missing_lines_are_counted(path, full_disk, beyond):
+    """Those that found room are whole; the others are counted, and no line is left empty."""
+    say("file.one")
+    full_disk["bytes"] = path.stat().st_size + beyond
+    with burst():
+        for number in ("two", "six", "ten"):
+            say(f"file.{number}")
+    full_disk["bytes"] = None
+    say("file.last")
+    lines = path.read_text().splitlines()
+    torsos = [line for line in lines if not line.endswith("}")]
+    assert [len(line) for line in torsos] == ([beyond] if beyond else [])
+    events = [json.loads(line) for line in lines if line not in torsos]
+    assert [(event["event"], event.get("lost")) for event in events] == [
+        ("file.one", None),
+        ("file.two", None),
+        ("file.last", None),
+        ("log.resumed", 2),
+    ]

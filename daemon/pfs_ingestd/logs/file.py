@@ -15,7 +15,7 @@ _log = structlog.get_logger()
 
 
 class LogFile:
-    """Appends each line at once, and opens the file anew when it was renamed or removed.
+    """Appends lines at once, and opens the file anew when it was renamed or removed.
 
     A line that cannot be written is dropped and counted; standard error is told once, and the log when it
     works again. A file that is truncated (``copytruncate``) goes on from its new end.
@@ -37,14 +37,15 @@ class LogFile:
         self._take(self._opened())
         self._complained = False
         self._lost = 0
+        self._unwritten = 0
 
-    def write(self, line: str) -> None:
-        """Write one line, or count it as lost."""
-        data = f"{line}\n".encode("utf-8", "backslashreplace")
+    def write(self, lines: str) -> None:
+        """Write one line or several, or count as lost those that cannot be written."""
+        data = f"{lines}\n".encode("utf-8", "backslashreplace")
         # Where no new file can be had, the one that was renamed is better than nothing.
         followed = self._tried(self._follow)
         written = self._tried(self._append, data)
-        self._lost += not written
+        self._lost += self._unwritten
         if followed and written and self._complained:
             self._recover()
 
@@ -75,12 +76,15 @@ class LogFile:
         self._ours = _identity(os.fstat(file))
         self._in_line = False
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, lines: bytes) -> None:
+        self._unwritten = lines.count(b"\n")
         if self._in_line:
-            line = b"\n" + line  # what a full disk cut short stays alone on its line
-        while line:
-            line = line[os.write(self._file, line) :]
-            self._in_line = bool(line)
+            lines = b"\n" + lines  # what a full disk cut short stays alone on its line
+        while lines:
+            written = os.write(self._file, lines)
+            self._in_line = lines[written - 1 : written] != b"\n"
+            lines = lines[written:]
+            self._unwritten = min(self._unwritten, lines.count(b"\n"))
 
     def _tried(self, step: Callable[..., None], *arguments: bytes) -> bool:
         """Do something, say whether it went well, and where it does not, say once why."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from structlog.typing import EventDict, WrappedLogger
 
+from pfs_ingestd.bursts import deliver
 from pfs_ingestd.logs.folding import Folding, kind_of_event, kind_of_record
 from pfs_ingestd.logs.rendering import Renderer
 
@@ -15,10 +16,10 @@ __all__ = ["Destination", "Output", "Voice", "in_reading_order"]
 
 
 class Destination(Protocol):
-    """What takes lines; the standard library's handlers have it."""
+    """What takes lines."""
 
-    def write(self, line: str) -> None:
-        """Take a line, without the line feed at its end."""
+    def write(self, lines: str) -> None:
+        """Take a line, or several, without the line feed at the end."""
 
     def close(self) -> None:
         """Take no more."""
@@ -71,10 +72,14 @@ class Output(logging.Handler):
         super().close()
 
     def _write(self, event: Mapping[str, object]) -> None:
-        line = self._render(event)
+        deliver(self._take, self._render(event))
+
+    def _take(self, lines: str) -> None:
         self.acquire()
         try:
-            self._destination.write(line)
+            self._destination.write(lines)
+        except Exception:  # noqa: BLE001 (as above; in a burst it is later)
+            self.handleError(logging.makeLogRecord({"msg": lines}))
         finally:
             self.release()
 

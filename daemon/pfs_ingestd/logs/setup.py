@@ -67,8 +67,8 @@ class _Stream:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, line: str) -> None:
-        self._stream.write(f"{line}\n")
+    def write(self, lines: str) -> None:
+        self._stream.write(f"{lines}\n")
         self._stream.flush()
 
     def close(self) -> None:
