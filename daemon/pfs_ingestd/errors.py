@@ -46,6 +46,7 @@ class Code(StrEnum):
     REPOSITORY_UNREACHABLE = "repository_unreachable"
     ROOT_UNREACHABLE = "root_unreachable"
     STATE_UNREACHABLE = "state_unreachable"
+    CREDENTIALS_REFUSED = "credentials_refused"
     LEASE_LOST = "lease_lost"
     DISK_FULL = "disk_full"
     READ_ONLY = "read_only"

@@ -276,8 +276,10 @@ class Daemon:
             return _failed_fast(rejected)
         # Before anything is claimed for it.
         self._intake.probe()
-        if self._pace.fail_fast and self._intake.outage:
-            return self._given_up()
+        if self._intake.outage:
+            self._check_credentials(self._intake.outage.error)
+            if self._pace.fail_fast:
+                return self._given_up()
         while True:
             messages = self._messages()
             if Stop.STOP in messages:
@@ -291,6 +293,17 @@ class Daemon:
                 return self._given_up()
             if self._ending:
                 return self._ending
+
+    def _check_credentials(self, error: IngestdError) -> None:
+        """See that credentials are not wrong from the beginning; those that were right may be just replaced.
+
+        Raises
+        ------
+        Fatal
+            If they are refused, and nothing was ever ingested.
+        """
+        if error.code is Code.CREDENTIALS_REFUSED and not self._inbox.counts()[State.INGESTED]:
+            raise Fatal(error.code, error.message, hint=error.hint) from error
 
     def _given_up(self) -> Ending:
         return Ending(ExitCode.TRY_AGAIN, "; ".join(str(trouble.error) for trouble in self._troubles()))

@@ -13,6 +13,7 @@ from botocore.exceptions import (
     ConnectTimeoutError,
     EndpointConnectionError,
     NoCredentialsError,
+    ProfileNotFound,
 )
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
@@ -267,10 +268,14 @@ def wrapped(error, cause):
     ("error", "kind", "code"),
     [
         (EndpointConnectionError(endpoint_url="http://s3"), Outage, Code.REPOSITORY_UNREACHABLE),
-        (NoCredentialsError(), Outage, Code.REPOSITORY_UNREACHABLE),
+        (NoCredentialsError(), Outage, Code.CREDENTIALS_REFUSED),
+        (ProfileNotFound(profile="pfs"), Outage, Code.CREDENTIALS_REFUSED),
+        (answer(403, "InvalidAccessKeyId"), Outage, Code.CREDENTIALS_REFUSED),
+        (answer(403, "SignatureDoesNotMatch"), Outage, Code.CREDENTIALS_REFUSED),
+        (answer(400, "ExpiredToken"), Outage, Code.CREDENTIALS_REFUSED),
         (answer(503, "SlowDown"), Outage, Code.REPOSITORY_UNREACHABLE),
         (answer(429, "TooManyRequests"), Outage, Code.REPOSITORY_UNREACHABLE),
-        (answer(403, "AccessDenied"), Outage, Code.REPOSITORY_UNREACHABLE),
+        (answer(403, "AccessDenied"), Outage, Code.CREDENTIALS_REFUSED),
         (answer(404, "NoSuchBucket"), Outage, Code.REPOSITORY_UNREACHABLE),
         (answer(403, "QuotaExceeded"), Outage, Code.DISK_FULL),
         (answer(507, ""), Outage, Code.DISK_FULL),
@@ -281,7 +286,7 @@ def wrapped(error, cause):
             Outage,
             Code.REPOSITORY_UNREACHABLE,
         ),
-        (wrapped(PermissionError("no"), answer(403, "")), Outage, Code.REPOSITORY_UNREACHABLE),
+        (wrapped(PermissionError("no"), answer(403, "")), Outage, Code.CREDENTIALS_REFUSED),
         (wrapped(FileNotFoundError("no"), answer(404, "NoSuchKey")), TryLater, Code.STORE_FAILED),
     ],
     ids=repr,

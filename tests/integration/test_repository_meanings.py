@@ -48,6 +48,7 @@ def of_postgresql(kind, state):
         (of_sqlite(exc.IntegrityError, sqlite3.SQLITE_CONSTRAINT_CHECK), Rejected, Code.BAD_CARD),
         (of_postgresql(exc.OperationalError, None), Outage, Code.REPOSITORY_UNREACHABLE),
         (of_postgresql(exc.OperationalError, "57P01"), Outage, Code.REPOSITORY_UNREACHABLE),
+        (of_postgresql(exc.OperationalError, "28P01"), Outage, Code.CREDENTIALS_REFUSED),
         (of_postgresql(exc.OperationalError, "40P01"), Contended, Code.RACE),
         (of_postgresql(exc.OperationalError, "40001"), Contended, Code.RACE),
         (of_postgresql(exc.OperationalError, "55P03"), Contended, Code.BUSY),

@@ -27,6 +27,7 @@ from rig import Crash, Impatient, Rig
 B1, R1, CONFIG = raw_path(), raw_path(arm="r"), config_path()
 RAW_B1, RAW_R1 = Content(answer=raw_header()), Content(answer=raw_header(arm="r"))
 A_CONFIG = Content(answer=config_header())
+REFUSED = Outage(Code.CREDENTIALS_REFUSED, "no", hint="correct them")
 OUTAGE = Outage(Code.REPOSITORY_UNREACHABLE, "no answer", hint="see that it runs")
 
 
@@ -582,6 +583,27 @@ def test_an_outage_at_the_start_is_waited_for():
     degraded = [status["state"] for status in rig.status.written if status["state"] == "degraded"]
     assert degraded
     assert [log["event"] for log in logs if log["event"].startswith("outage.")] == ["outage.began"]
+
+
+def test_credentials_that_never_worked_end_it_at_the_start():
+    """Where nothing was ever ingested a refusal is a mistake in the setup, which a person has to mend."""
+    rig = Impatient()
+    rig.repository.outage = REFUSED
+    with pytest.raises(Fatal) as caught:
+        rig.daemon.run()
+    assert (caught.value.code, caught.value.hint) == (REFUSED.code, REFUSED.hint)
+    assert rig.status.written[-1]["state"] == "failed"
+
+
+def test_credentials_that_worked_before_are_waited_for_at_the_start():
+    """Where files were ingested a password may be just being replaced: it is an outage like others."""
+    rig = Impatient()
+    rig.folder.write(B1, RAW_B1)
+    assert rig.daemon.run(once=True) is ExitCode.DONE
+    rig.restart()
+    rig.repository.outage = REFUSED
+    rig.mailbox.stop_when = lambda: rig.mailbox.waits > 10
+    assert rig.daemon.run() is ExitCode.DONE
 
 
 def test_fail_fast_does_not_wait_for_an_outage_at_the_start():

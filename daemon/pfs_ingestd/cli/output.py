@@ -25,6 +25,7 @@ _REPORT = "this is a bug: report it with the traceback above; nothing that was s
 _EXITS: Mapping[Code, ExitCode] = {
     Code.BUG: ExitCode.BUG,
     Code.ALREADY_RUNNING: ExitCode.TRY_AGAIN,
+    Code.CREDENTIALS_REFUSED: ExitCode.CONFIGURATION,
     Code.USAGE: ExitCode.USAGE,
 }
 
@@ -108,11 +109,11 @@ def _cell(value: object) -> str:
 
 
 def _exit_code(error: IngestdError) -> ExitCode:
+    if error.code in _EXITS:
+        return _EXITS[error.code]
     if isinstance(error, Outage | TryLater):
         return ExitCode.TRY_AGAIN
-    if isinstance(error, Fatal):
-        return _EXITS.get(error.code, ExitCode.CONFIGURATION)
-    return ExitCode.SOME_REJECTED
+    return ExitCode.CONFIGURATION if isinstance(error, Fatal) else ExitCode.SOME_REJECTED
 
 
 def facts_of(record: FileRecord) -> dict[str, object]:

@@ -10,6 +10,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from pfs_ingestd import logins
 from pfs_ingestd.adapters.inbox.claim import claim
 from pfs_ingestd.adapters.inbox.damage import APPLICATION_ID, damaged, is_foreign
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, StaleRecord, TryLater
@@ -35,11 +36,10 @@ _SETTINGS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
-_OPTIONS = {
-    "lock_timeout": f"{LOCK_SECONDS}s",
-    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
-    "synchronous_commit": "off",
-}
+_OPTIONS = (
+    f"-c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
+    " -c synchronous_commit=off"
+)
 
 _URLS = "like sqlite:////var/lib/pfs-ingestd/inbox.sqlite3 or postgresql://user@host/database"
 
@@ -59,6 +59,7 @@ _POSTGRESQL = {
     "25P03": (Outage, Code.STATE_UNREACHABLE, "this process stood still in the middle of a transaction"),
     "53100": (Outage, Code.DISK_FULL, "make room on the server's disk"),
     "55P03": (TryLater, Code.BUSY, "another process is writing to it"),
+    "28": (Outage, Code.CREDENTIALS_REFUSED, logins.FOR_POSTGRESQL),
     "08": (Outage, Code.STATE_UNREACHABLE, "see that the server runs"),
     "23": (StaleRecord, Code.STALE, ""),
     "40": (TryLater, Code.BUSY, "another process is writing to it"),
@@ -195,8 +196,7 @@ def _connect(path: Path, options: str, timeout: float) -> sqlite3.Connection:
 def _postgresql(url: URL, *, read_only: bool, owner: str | None) -> Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg2")
-    ours = " ".join(f"-c {name}={value}" for name, value in _OPTIONS.items())
-    options = f"{ours} {url.query.get('options', '')}".strip()
+    options = f"{_OPTIONS} {url.query.get('options', '')}".strip()
     url = url.update_query_dict({**_SETTINGS, **url.query, "options": options})
     try:
         engine = create_engine(
@@ -216,25 +216,33 @@ def _postgresql(url: URL, *, read_only: bool, owner: str | None) -> Engine:
 
         @event.listens_for(engine, "connect")
         def _claim(connection: DBAPIConnection, _record: object) -> None:
-            claim(connection, owner, repr(url))
+            claim(connection, owner, _told(url))
 
     return engine
+
+
+def _told(url: URL) -> str:
+    """Write the URL of an engine as it was given, without what we add to it, and without a password."""
+    query = {name: value for name, value in url.query.items() if _SETTINGS.get(name) != value}
+    if options := str(query.pop("options", "")).removeprefix(_OPTIONS).strip():
+        query["options"] = options
+    return repr(url.set(query=query))
 
 
 def _ours(error: DBAPIError, url: URL) -> IngestdError:
     """Find the class of a failure: by SQLite's code, else by PostgreSQL's SQLSTATE."""
     foreign = error.orig
-    message = f"the inbox {url!r} failed: {foreign}"
+    message = f"the inbox {_told(url)} failed: {str(foreign).strip()}"
     if isinstance(foreign, sqlite3.Error):
         if _is_damage(foreign):
             return damaged(url, foreign)
         ours, code, hint = _SQLITE.get(getattr(foreign, "sqlite_errorcode", 0) & 0xFF, _UNKNOWN)
         return ours(code, message, hint=hint)
-    state = getattr(foreign, "pgcode", None)
     # psycopg2 gives no SQLSTATE where the connection could not be made or was cut.
-    ours, code, hint = (
-        _POSTGRESQL.get(state) or _POSTGRESQL.get(state[:2], _UNKNOWN) if state else _POSTGRESQL["08"]
-    )
+    state = getattr(foreign, "pgcode", None) or ("28" if logins.is_refusal(str(foreign)) else "08")
+    ours, code, hint = _POSTGRESQL.get(state) or _POSTGRESQL.get(state[:2], _UNKNOWN)
+    if code is Code.CREDENTIALS_REFUSED:
+        message = f"the server of the inbox {_told(url)} refuses this user: {str(foreign).strip()}"
     return ours(code, message, hint=hint)
 
 

@@ -149,9 +149,10 @@ def create_repository(
         meaning = classify(error)
         if isinstance(meaning, Outage):
             # Nothing goes on by itself here.
-            hint = (
+            again = (
                 "correct that, and run it again; docs/servers.md says where credentials and rights come from"
             )
+            hint = meaning.hint if meaning.code is Code.CREDENTIALS_REFUSED else again
             raise Outage(meaning.code, redacted(meaning.message), hint=hint) from error
         if isinstance(meaning, Fatal):
             raise meaning from error

@@ -11,7 +11,8 @@ from lsst.daf.butler import DataIdValueError, DimensionNameError, InconsistentDa
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.daf.butler.registry.interfaces import ReadOnlyDatabaseError
 
-from pfs_ingestd.adapters.repository.objects import STORE_ERRORS
+from pfs_ingestd import logins
+from pfs_ingestd.adapters.repository.objects import NO_CREDENTIALS, STORE_ERRORS
 from pfs_ingestd.errors import Code, Contended, Fatal, IngestdError, Outage, Rejected, TryLater
 
 __all__ = ["classify", "full", "is_rivalry", "locked", "of_os", "unsuitable"]
@@ -61,14 +62,14 @@ def _by_store(error: Exception) -> IngestdError:
     """Tell what it means by its type, or by what the store has answered."""
     response = getattr(error, "response", None)
     if response is None:
-        return _unreachable(error)
+        return _forbidden(error) if isinstance(error, NO_CREDENTIALS) else _unreachable(error)
     answer, status = (
         response.get("Error", {}).get("Code"),
         response["ResponseMetadata"].get("HTTPStatusCode", 0),
     )
     if answer in _STORE_FULL or status == HTTPStatus.INSUFFICIENT_STORAGE:
         return full(error)
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+    if answer in _STALE_KEYS or status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return _forbidden(error)
     if answer == "NoSuchBucket":
         return Outage(
@@ -142,10 +143,15 @@ def _unreachable(reason: object) -> Outage:
 
 def _forbidden(reason: object) -> Outage:
     return Outage(
-        Code.REPOSITORY_UNREACHABLE,
-        f"the datastore refuses this user: {reason}",
-        hint="correct the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws) or the bucket's policy;"
-        " ingestion resumes by itself",
+        Code.CREDENTIALS_REFUSED, f"the datastore's server refuses this user: {reason}", hint=logins.FOR_S3
+    )
+
+
+def _refused(reason: object) -> Outage:
+    return Outage(
+        Code.CREDENTIALS_REFUSED,
+        f"the registry's server refuses this user: {str(reason).strip()}",
+        hint=logins.FOR_POSTGRESQL,
     )
 
 
@@ -213,10 +219,15 @@ def _of_database(error: sqlalchemy.exc.DBAPIError) -> IngestdError | None:
         # psycopg2 calls it one name, psycopg 3 the other; neither gives one for a lost connection.
         state = str(getattr(cause, "pgcode", None) or getattr(cause, "sqlstate", None) or "")
         tell = _BY_SQLSTATE.get(state) or _BY_SQLSTATE.get(state[:2])
+        if not state and logins.is_refusal(str(cause)):
+            tell = _refused
     return tell(cause) if tell else None
 
 
 _STORE_FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"})
+
+_STALE_KEYS = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
+"""Answers that do not come with the status of a refusal."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -253,6 +264,7 @@ _BY_SQLSTATE: Mapping[str, Meaning] = {
     "25006": _read_only,
     "25P03": _unreachable,
     "55P03": _busy,
+    "28": _refused,
     "40": _collided,
     "23": _race,
     "22": _bad_value,

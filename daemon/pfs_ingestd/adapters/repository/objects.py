@@ -25,14 +25,26 @@ try:
         BotoCoreError,
         ClientError,
         ConnectTimeoutError,
+        CredentialRetrievalError,
         EndpointConnectionError,
+        NoCredentialsError,
+        PartialCredentialsError,
+        ProfileNotFound,
         ReadTimeoutError,
     )
 except ImportError:
     STORE_ERRORS: tuple[type[Exception], ...] = ()
+    NO_CREDENTIALS: tuple[type[Exception], ...] = ()
 else:
     STORE_ERRORS = (BotoCoreError, ClientError, Boto3Error)
+    NO_CREDENTIALS = (
+        CredentialRetrievalError,
+        NoCredentialsError,
+        PartialCredentialsError,
+        ProfileNotFound,
+    )
 __all__ = [
+    "NO_CREDENTIALS",
     "OURS",
     "STORE_ERRORS",
     "STORE_TROUBLE",
