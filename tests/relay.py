@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 __all__ = ["Relay"]
 
@@ -39,9 +40,17 @@ class Relay:
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
-    while data := source.recv(65536):
-        sink.sendall(data)
-    sink.shutdown(socket.SHUT_WR)
+    how = socket.SHUT_WR
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+    except OSError:
+        # Who was cut off at one end is to learn of it at the other.
+        how = socket.SHUT_RDWR
+        with suppress(OSError):
+            source.shutdown(how)
+    with suppress(OSError):
+        sink.shutdown(how)
 
 
 def _serve(target: str, address: str, port: str) -> None:

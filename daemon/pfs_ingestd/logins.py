@@ -6,8 +6,9 @@ __all__ = ["FOR_POSTGRESQL", "FOR_S3", "is_refusal"]
 
 FOR_POSTGRESQL = (
     "the password comes from PGPASSWORD, from the file that PGPASSFILE names, else from this account's"
-    " ~/.pgpass (mode 0600, a line HOST:PORT:DATABASE:USER:PASSWORD), for a registry from ~/.lsst/db-auth.yaml,"
-    " too; correct it, or what the server allows: a daemon at work goes on by itself; docs/servers.md says more"
+    " ~/.pgpass (mode 0600, a line HOST:PORT:DATABASE:USER:PASSWORD), for a registry also from"
+    " ~/.lsst/db-auth.yaml; correct it, or what the server allows: a daemon at work goes on by itself;"
+    " docs/servers.md says more"
 )
 FOR_S3 = (
     "the keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else from this account's"
