@@ -7,6 +7,7 @@ is told on standard input, and ends with it.
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
@@ -57,9 +58,9 @@ class S3Server:
             "no_proxy": HOST,
         }
 
-    def new_bucket(self) -> str:
-        """Create an empty bucket and give its name."""
-        name = f"bucket-{self._name}-{next(self._numbers)}"
+    def new_bucket(self, kind: str = "bucket") -> str:
+        """Create an empty bucket and give its name; one that is ``plain`` has no conditional copies."""
+        name = f"{kind}-{self._name}-{next(self._numbers)}"
         self.client.create_bucket(Bucket=name)
         return name
 
@@ -131,12 +132,37 @@ def serving() -> Iterator[str]:
 
 
 def _listening(port: int):
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415 (only the server needs it, and it takes a while)
+    # Only the server needs it, and it takes a while.
+    from moto.s3.responses import S3Response  # noqa: PLC0415
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415
 
+    S3Response.copy_object = _conditional(S3Response.copy_object)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(HOST, port, verbose=False)
     server.start()
     return server
+
+
+def _conditional(copy):
+    """Let copies have the conditions that Amazon's have; moto knows those of uploads only."""
+    from moto.s3.exceptions import PreconditionFailed  # noqa: PLC0415
+
+    if hasattr(copy, "lock"):
+        return copy
+
+    def conditional(self):
+        if self.bucket_name.startswith("plain-"):
+            return copy(self)
+        with conditional.lock:
+            there = self.backend.get_object(self.bucket_name, self.parse_key_name())
+            if self.headers.get("If-None-Match") == "*" and there is not None:
+                raise PreconditionFailed("If-None-Match")
+            if (tag := self.headers.get("If-Match")) and (there is None or tag != there.etag):
+                raise PreconditionFailed("If-Match")
+            return copy(self)
+
+    conditional.lock = threading.Lock()
+    return conditional
 
 
 def _url(server) -> str:

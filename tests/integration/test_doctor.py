@@ -12,6 +12,7 @@ import yaml
 
 from in_process import typed
 from pfs_ingestd.adapters.inbox import open_inbox
+from pfs_ingestd.adapters.repository import RepositoryTrial
 from pfs_ingestd.doctor import examination
 from pfs_ingestd.doctor.findings import Level
 from pfs_ingestd.doctor.machine import account_of, right_to
@@ -165,6 +166,14 @@ def test_a_registry_that_cannot_be_written_to_is_told(site):
         registry.execute("CREATE TRIGGER no BEFORE UPDATE ON instrument BEGIN SELECT RAISE(ABORT, 'no'); END")
     [(level, _)] = wrong(site, "repository")
     assert level == "error"
+
+
+def test_a_datastore_that_may_be_overwritten_is_told(site, monkeypatch):
+    """It is good for one host; several had better know it."""
+    monkeypatch.setattr(RepositoryTrial, "is_exclusive", lambda _: False)
+    [(level, text)] = wrong(site, "repository")
+    assert level == "warning"
+    assert "has no hard links: of several hosts, one that was stopped" in text
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,8 @@ def waits_for_a_lock(url):
 def test_a_rollback_never_removes_what_another_stored(tmp_path, postgres, monkeypatch):
     """Whoever comes second to a dataset of a known exposure waits until it can see what the first has done.
 
-    It comes while the first has inserted its rows and is moving its copy: the moment in which it would find
-    nothing, store the file once more, fail at the rows, and remove the file while rolling back.
+    It comes while the first puts its copy in its place: the moment in which it would find nothing, store the
+    file once more, fail at the rows, and remove the file while rolling back.
     """
     url = postgres.new_registry()
     root = on_postgresql(tmp_path, url)
@@ -100,16 +100,16 @@ def test_a_rollback_never_removes_what_another_stored(tmp_path, postgres, monkey
     datasets = [raw_dataset(ccd_file(tmp_path / "a.fits"))]
     first.ingest([an_exposure(12)], [])
     second.designs([12])
-    rename, futures = os.rename, []
+    link, futures = os.link, []
 
-    def rename_while_another_comes(*args):
+    def link_while_another_comes(*args, **kwargs):
         if not futures and str(args[1]).startswith(f"{root}/PFS"):
             futures.append(pool.submit(second.ingest, [], datasets))
             while not waits_for_a_lock(url) and not futures[0].done():
                 time.sleep(0.01)
-        rename(*args)
+        link(*args, **kwargs)
 
-    monkeypatch.setattr(os, "rename", rename_while_another_comes)
+    monkeypatch.setattr(os, "link", link_while_another_comes)
     with ThreadPoolExecutor(1) as pool:
         (stored,) = first.ingest([], datasets)
         (found,) = futures[0].result()

@@ -1,5 +1,6 @@
 """Two hosts at one repository, each stopped where it hurts while the other goes on."""
 
+import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from lsst.daf.butler.registry.interfaces import Database
 from lsst.resources.file import FileResourcePath
 from lsst.resources.s3 import S3ResourcePath
 
-from pfs_ingestd.adapters.repository import RepositoryBroom, batch, create_repository, open_repository
+from pfs_ingestd.adapters.repository import RepositoryBroom, create_repository, open_repository, placing
 from pfs_ingestd.adapters.repository import session as sessions
 from pfs_ingestd.adapters.repository.batch import Batch
 from pfs_ingestd.adapters.repository.strays import stamp
@@ -34,6 +35,7 @@ from repository_files import (
     is_served,
     raw_dataset,
     results,
+    seen,
 )
 
 PATIENCE = 200.0
@@ -267,7 +269,7 @@ def test_one_dataset_of_a_new_visit_at_two_hosts(place, stop, tmp_path, same):
     theirs = ccd_file(tmp_path / "b.fits", seed=0 if same else 1)
     first, second = both(
         place,
-        stop(Batch, "_transfer"),
+        stop(Batch, "_ingest"),
         lambda: one.ingest([an_exposure(12)], [raw_dataset(mine)]),
         lambda: two.ingest([an_exposure(12)], [raw_dataset(theirs)]),
     )
@@ -445,7 +447,7 @@ def test_what_is_being_stored_is_no_stray(place, stop, tmp_path, registered):
 
     first, second = both(
         place,
-        stop(Batch, "_transfer"),
+        stop(Batch, "_ingest"),
         lambda: host.ingest([] if registered else [an_exposure(12)], [raw]),
         remove,
     )
@@ -453,7 +455,7 @@ def test_what_is_being_stored_is_no_stray(place, stop, tmp_path, registered):
     assert place.artifacts() == {ARTIFACT: source.read_bytes()}
 
 
-@pytest.mark.parametrize(
+WAYS = pytest.mark.parametrize(
     ("place", "transfer"),
     [
         *(("in_a_folder", transfer) for transfer in ("copy", "move", "link", "symlink")),
@@ -461,48 +463,101 @@ def test_what_is_being_stored_is_no_stray(place, stop, tmp_path, registered):
     ],
     indirect=["place"],
 )
+"""Marks what ends alike however an artifact is made."""
+
+
+@contextmanager
+def storing_meanwhile(place, halted, store):
+    """Cut off a host that was halted, and let others store something; then it goes on."""
+    arrived, go_on = halted
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(store)
+        future.add_done_callback(lambda _: arrived.set())
+        assert arrived.wait(PATIENCE)
+        assert not future.done(), f"it never came there: {future.exception()!r}"
+        place.cut_off()
+        yield future
+        go_on.set()
+
+
+@WAYS
+@pytest.mark.parametrize("moment", ["before its place", "in its place", "told"])
 @pytest.mark.parametrize("same", [True, False], ids=["same bytes", "other bytes"])
-def test_who_lost_his_locks_takes_back_nothing_of_others(place, stop, tmp_path, transfer, same):
-    """A host is cut off when its artifact is in place, another stores that dataset, the first rolls back."""
-    slow, quick = place.host(transfer), place.host(transfer)
+def test_who_lost_his_locks_harms_nothing_of_others(place, stop, tmp_path, transfer, moment, same):
+    """A host is stopped as it puts its artifact, another stores that dataset, the first goes on."""
+    slow, quick = place.host(transfer), place.host("move")
     slow.ingest([an_exposure(12)], [])
     mine = ccd_file(tmp_path / "a.fits")
     theirs = ccd_file(tmp_path / "b.fits", seed=0 if same else 1)
     content = theirs.read_bytes()
-    arrived, go_on = stop(Batch, "_transfer")
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(slow.ingest, [], [raw_dataset(mine)])
-        assert arrived.wait(PATIENCE)
-        place.cut_off()
-        found = results(quick.ingest([], [raw_dataset(theirs)]))
-        go_on.set()
-        assert outcome(future) == (Outage, Code.REPOSITORY_UNREACHABLE)
+    kind = placing._InStore if is_served(place.root) else placing._InFolder  # noqa: SLF001 (the moments meant)
+    halted = (
+        stop(Batch, "_ingest") if moment == "told" else stop(kind, "put", before=moment.startswith("before"))
+    )
+    with storing_meanwhile(place, halted, lambda: slow.ingest([], [raw_dataset(mine)])) as lost:
+        assert results(quick.ingest([], [raw_dataset(theirs)])) == [Stored.STORED]
 
-    assert found == [Stored.STORED]
+    assert outcome(lost) == (Outage, Code.REPOSITORY_UNREACHABLE)
     assert place.artifacts() == {ARTIFACT: content}
     assert mine.exists()
     answer = Stored.ALREADY_THERE if same else Stored.CONFLICT
     assert results(slow.ingest([], [raw_dataset(mine)])) == [answer]
 
 
+@WAYS
+@pytest.mark.parametrize("asked", [1, 2])
+def test_who_lost_his_locks_takes_away_no_stray(place, stop, tmp_path, transfer, asked):
+    """What lies in the place was nobody's when it was found, and is an artifact when it is to be removed."""
+    slow, quick = place.host(transfer), place.host("move")
+    slow.ingest([an_exposure(12)], [])
+    artifact = artifact_at(place.root)
+    artifact.write(b"left by somebody who died")
+    mine, theirs = ccd_file(tmp_path / "a.fits"), ccd_file(tmp_path / "b.fits", seed=1)
+    content = theirs.read_bytes()
+    halted = stop(Batch, "_ask", before=asked == 1)
+    with storing_meanwhile(place, halted, lambda: slow.ingest([], [raw_dataset(mine)])) as lost:
+        assert results(quick.ingest([], [raw_dataset(theirs)])) == [Stored.STORED]
+
+    assert outcome(lost) == (Outage, Code.REPOSITORY_UNREACHABLE)
+    assert place.artifacts() == {ARTIFACT: content}
+    assert results(slow.ingest([], [raw_dataset(mine)])) == [Stored.CONFLICT]
+
+
+@pytest.mark.parametrize("cut_off", [True, False], ids=["cut off", "not cut off"])
+def test_what_is_taken_back_is_ones_own(place, stop, tmp_path, monkeypatch, cut_off):
+    """A file changes while it is stored; whoever has lost his locks leaves what is in its place."""
+    slow, quick = place.host("link"), place.host("link")
+    slow.ingest([an_exposure(12)], [])
+    mine = seen(raw_dataset(ccd_file(tmp_path / "a.fits")))
+    same = raw_dataset(mine.path)
+    if not cut_off:
+        monkeypatch.setattr(place, "cut_off", lambda: None)
+    halted = stop(Batch, "_ingest")
+    with storing_meanwhile(place, halted, lambda: slow.ingest([], [mine])) as lost:
+        if cut_off:
+            # The very same file: nothing but who has the locks tells the one artifact from the other.
+            assert results(quick.ingest([], [same])) == [Stored.STORED]
+        os.utime(mine.path, ns=(0, 0))
+
+    assert outcome(lost) == (TryLater, Code.RACE)
+    assert place.artifacts() == ({ARTIFACT: mine.path.read_bytes()} if cut_off else {})
+    assert not cut_off or results(quick.ingest([], [same])) == [Stored.ALREADY_THERE]
+
+
 @pytest.mark.parametrize("place", ["on_servers"], indirect=True)
-def test_who_lost_his_locks_soon_learns_it(place, stop, tmp_path, monkeypatch):
-    """A host that is cut off while the store copies overwrites nothing that others have stored since."""
-    monkeypatch.setattr(batch, "UNHEARD", 1)
+def test_where_a_store_overwrites_the_loss_of_locks_is_soon_learned(place, stop, tmp_path, monkeypatch):
+    """A store that knows no conditional copies: its host asks for its locks before each."""
+    monkeypatch.setattr(placing, "has_conditions", lambda _: False)
     slow, quick = place.host(), place.host("move")
     slow.ingest([an_exposure(12)], [])
     mine = [raw_dataset(ccd_file(tmp_path / f"{arm}.fits", 12, arm), 12, arm) for arm in "br"]
     theirs = ccd_file(tmp_path / "other.fits", seed=1)
     content = theirs.read_bytes()
-    arrived, go_on = stop(S3ResourcePath, "_copy_from", before=True)
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(slow.ingest, [], mine)
-        assert arrived.wait(PATIENCE)
-        place.cut_off()
+    halted = stop(S3ResourcePath, "_copy_from", before=True)
+    with storing_meanwhile(place, halted, lambda: slow.ingest([], mine)) as lost:
         assert results(quick.ingest([], [raw_dataset(theirs)])) == [Stored.STORED]
-        go_on.set()
-        assert outcome(future) == (Outage, Code.REPOSITORY_UNREACHABLE)
 
+    assert outcome(lost) == (Outage, Code.REPOSITORY_UNREACHABLE)
     assert artifact_at(place.root).read() == content
     assert results(slow.ingest([], mine)) == [Stored.STORED, Stored.CONFLICT]
     assert place.artifacts().keys() == {ARTIFACT, ARTIFACT.replace("r1", "b1")}
@@ -552,7 +607,7 @@ def test_another_program_that_comes_while_we_store(place, stop, tmp_path):
     mine = ccd_file(tmp_path / "a.fits")
     first, _ = both(
         place,
-        stop(Batch, "_transfer"),
+        stop(Batch, "_ingest"),
         lambda: host.ingest([], [raw_dataset(mine)]),
         lambda: plain_ingest(place, mine),
     )

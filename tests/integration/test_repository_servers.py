@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from botocore.exceptions import ClientError, ParamValidationError
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
@@ -17,7 +18,7 @@ from pfs_ingestd.adapters.repository import (
 )
 from pfs_ingestd.adapters.repository.comparing import holds
 from pfs_ingestd.adapters.repository.failures import classify
-from pfs_ingestd.adapters.repository.objects import look_at, objects_below
+from pfs_ingestd.adapters.repository.objects import has_conditions, look_at, objects_below
 from pfs_ingestd.errors import Code, Fatal, Outage, TryLater
 from pfs_ingestd.ports import Stored
 from postgres import asking
@@ -197,6 +198,32 @@ def test_an_object_is_known_by_its_tag(bucket, tmp_path, monkeypatch, size):
     other.write_bytes(b"shorter")
     assert holds(uri, other) is False
     assert ("-" in look_at(uri).tag) is (size > 8_000_000)
+
+
+@pytest.mark.parametrize("kind", ["bucket", "plain"])
+def test_conditional_copies_are_tried(at_s3, kind):
+    """A store either does as it is told, or is known not to; nothing is left there."""
+    bucket = at_s3.new_bucket(kind)
+    assert has_conditions(ResourcePath(f"s3://{bucket}/store/")) is (kind == "bucket")
+    assert at_s3.objects(bucket) == {}
+
+
+@pytest.mark.parametrize("status", [None, 501, 403])
+def test_a_store_that_refuses_conditions_has_none(at_s3, monkeypatch, status):
+    """So has a library that does not know them; what is refused for another reason is told."""
+    uri = ResourcePath(f"s3://{at_s3.new_bucket()}/store/")
+
+    def refuse(**_):
+        if status is None:
+            raise ParamValidationError(report="Unknown parameter in input: IfNoneMatch")
+        raise ClientError({"ResponseMetadata": {"HTTPStatusCode": status}}, "CopyObject")
+
+    monkeypatch.setattr(uri.client, "copy_object", refuse)
+    if status == 403:
+        with pytest.raises(ClientError):
+            has_conditions(uri)
+        return
+    assert not has_conditions(uri)
 
 
 @pytest.mark.parametrize("root", ["on_servers"], indirect=True)

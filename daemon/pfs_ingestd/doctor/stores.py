@@ -73,6 +73,7 @@ def repository_findings(config: Config, *, as_service: bool) -> Iterator[Finding
         Whether this process has the rights of the service: else what it may not do says little.
     """
     fault: Finding | None = None
+    exclusive = True
     try:
         trial = _trial(config, writeable=True)
     except IngestdError as failure:
@@ -83,6 +84,7 @@ def repository_findings(config: Config, *, as_service: bool) -> Iterator[Finding
         if fault is None:
             try:
                 trial.check_writeable()
+                exclusive = trial.is_exclusive()
             except IngestdError as failure:
                 fault = _of_writing(failure, as_service=as_service)
     runs = ", ".join(sorted(set(features.runs.values())))
@@ -91,6 +93,13 @@ def repository_findings(config: Config, *, as_service: bool) -> Iterator[Finding
         f" {features.observation}, runs {runs}"
     )
     yield fault or ok("registry and datastore can be written to; nothing was left there")
+    if not exclusive:
+        lacking = "conditional copies" if is_elsewhere(features.datastore) else "hard links"
+        yield warning(
+            f"the datastore {features.datastore} has no {lacking}: of several hosts, one that was stopped for"
+            " minutes may overwrite what another has stored since",
+            "nothing, with one host; several had better have another store (docs/servers.md)",
+        )
     if is_elsewhere(features.datastore):
         try:
             elsewhere(config.ingest.transfer, features.datastore)

@@ -11,7 +11,7 @@ from pfs_ingestd.adapters.repository.comparing import uri_of
 from pfs_ingestd.adapters.repository.copying import check_unchanged
 from pfs_ingestd.adapters.repository.items import Item
 from pfs_ingestd.adapters.repository.memory import Memory
-from pfs_ingestd.adapters.repository.rivals import Rivals
+from pfs_ingestd.adapters.repository.placing import Placing, placing_at
 from pfs_ingestd.adapters.repository.session import Session
 from pfs_ingestd.adapters.repository.verdicts import Inline, compare, outcome_of
 from pfs_ingestd.adapters.repository.visits import lock_exposures
@@ -19,10 +19,6 @@ from pfs_ingestd.errors import Code, TryLater
 from pfs_ingestd.ports import Outcome, Stored
 
 __all__ = ["Batch", "stored_artifacts"]
-
-UNHEARD = 10
-"""So many files are copied within a store before the registry is spoken to again. Whoever has lost his locks
-learns it then: until that he would overwrite what others have stored since."""
 
 
 @dataclass(kw_only=True)
@@ -58,7 +54,11 @@ class Batch:
     inline_bytes: int | None
     replacing: bool = False
     _registered: dict[str, list[int]] = field(default_factory=dict, init=False)
-    _rivals: Rivals = field(default_factory=Rivals, init=False)
+    _placing: Placing = field(init=False)
+
+    def __post_init__(self) -> None:
+        session = self.session
+        self._placing = placing_at(session.datastore, self._ask, lasting=session.is_sqlite)
 
     def store(self) -> dict[int, Outcome]:
         """Store it.
@@ -70,16 +70,14 @@ class Batch:
         """
         if not self.new and not self.items:
             return {}
-        try:
-            with self.session.butler.transaction():
-                try:
-                    outcomes = self._store_datasets(self._register_exposures())
-                except BaseException:
-                    self._rivals.keep()
-                    raise
-        except BaseException:
-            self._rivals.put_back()
-            raise
+        with self.session.butler.transaction():
+            try:
+                outcomes = self._store_datasets(self._register_exposures())
+            except BaseException:
+                # While its locks are held. Whether a commit that fails has failed is not known: it takes
+                # nothing back.
+                self._placing.take_back()
+                raise
         # Only now is it known to be there.
         self.memory.add_exposures(self.new.values())
         for dimension, values in self._registered.items():
@@ -124,11 +122,11 @@ class Batch:
         chosen = list(firsts.values())
         self._unregister([item.ref for item in chosen if item.ref.id in artifacts])
         self._join_catalogues(chosen)
-        self._transfer(chosen)
+        made = {item.ref.id: self._put(item) for item in chosen}
+        self._ingest(chosen, made)
         # What was stored is what was read: somebody may have put another file in its place.
         for item in chosen:
             check_unchanged(item.path, item.seen)
-        made = stored_artifacts(self.session, chosen)
         self.session.durability.settle(made.values())
         outcomes |= {item.index: outcome_of(Stored.STORED, item, made) for item in chosen}
         of_twins, lost, _ = compare(made, twins, inline)
@@ -152,20 +150,18 @@ class Batch:
             records = [self.session.data_ids.catalogue_join(join, *pair) for pair in sorted(pairs)]
             self.session.butler.registry.insertDimensionData(join.name, *records, skip_existing=True)
 
-    def _transfer(self, items: Sequence[Item]) -> None:
-        if self.session.is_sqlite or self.session.datastore.isLocal:
-            self._transfer_together(items)
-            return
-        for start in range(0, len(items), UNHEARD):
-            self._transfer_together(items[start : start + UNHEARD])
+    def _put(self, item: Item) -> ResourcePath:
+        """Put a file in its place, which is where Butler would store it, if it is not to stay where it is."""
+        source, root = uri_of(item.path), self.session.datastore
+        if self.transfer == "direct" or (self.transfer == "auto" and source.relative_to(root) is not None):
+            return source
+        place = root.join(self.session.layout.place(item.ref, source.getExtension()), forceDirectory=False)
+        self._placing.put(item.staged or source, place, self.transfer)
+        return place
 
-    def _transfer_together(self, items: Sequence[Item]) -> None:
+    def _ingest(self, items: Sequence[Item], made: Mapping[UUID, ResourcePath]) -> None:
         if not items:
             return
-        if not self.session.is_sqlite and self.transfer != "direct":
-            uris = self.session.butler.get_many_uris([item.ref for item in items], predict=True)
-            places = {uri.primaryURI: item for item in items if (uri := uris[item.ref])}
-            self._rivals.expect({place: item for place, item in places.items() if place is not None})
         layout = self.session.layout
         formatters = {
             layout.raw.name: layout.raw_formatter,
@@ -173,18 +169,18 @@ class Batch:
         }
         self.session.butler.ingest(
             *(
-                FileDataset(
-                    item.staged or uri_of(item.path),
-                    item.ref,
-                    formatter=formatters[item.ref.datasetType.name],
-                )
+                FileDataset(made[item.ref.id], item.ref, formatter=formatters[item.ref.datasetType.name])
                 for item in items
             ),
-            transfer=self.transfer,
+            transfer="direct" if self.transfer == "direct" else None,
             # A recorded size makes a dataset unreadable when its file changes size, and a pfsConfig is
             # sometimes repaired in place by those whose file it is, too.
             record_validation_info=self.owned,
         )
+
+    def _ask(self) -> None:
+        """Ask the registry for a dataset of ours; without a transaction it does not answer."""
+        stored_artifacts(self.session, self.items[:1])
 
 
 def stored_artifacts(session: Session, items: Sequence[Item]) -> dict[UUID, ResourcePath]:

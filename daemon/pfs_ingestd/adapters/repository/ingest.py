@@ -323,7 +323,7 @@ class ButlerRepository:
             batch = Batch(
                 session=session,
                 memory=self._memory,
-                transfer=files.transfer,
+                transfer=transfer,
                 owned=transfer in OWNED,
                 new={visit: record for visit, record in given.items() if visit not in later},
                 items=[item for item in files.ready if item.visit not in later],

@@ -8,6 +8,7 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]  # CollectionType is
     Butler,
     CollectionType,
     Config,
+    DatasetRef,
     DatasetType,
     Dimension,
     DimensionElement,
@@ -16,6 +17,7 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]  # CollectionType is
     MissingDatasetTypeError,
 )
 from lsst.daf.butler.datastore.file_templates import FileTemplates
+from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository.columns import EXPOSURE, check_fillable, of_value
 from pfs_ingestd.adapters.repository.failures import unsuitable
@@ -61,6 +63,8 @@ class Layout:
         The RUN collections.
     raw_formatter, config_formatter : `type` [`~lsst.daf.butler.FormatterV2`]
         The formatters to be recorded.
+    templates : `~lsst.daf.butler.datastore.file_templates.FileTemplates`
+        How artifacts are named.
     """
 
     raw: DatasetType
@@ -74,6 +78,20 @@ class Layout:
     config_run: str
     raw_formatter: type[FormatterV2]
     config_formatter: type[FormatterV2]
+    templates: FileTemplates
+
+    def place(self, ref: DatasetRef, extension: str) -> ResourcePath:
+        """Tell where Butler stores a file that it is given, below the root of the datastore.
+
+        Parameters
+        ----------
+        ref : `~lsst.daf.butler.DatasetRef`
+            The dataset.
+        extension : `str`
+            How the name of the file ends, the dot included.
+        """
+        path = self.templates.getTemplate(ref).format(ref)
+        return ResourcePath(path, forceAbsolute=False, forceDirectory=False).updatedExtension(extension)
 
 
 def discover(butler: Butler, config: Config, *, instrument: str, runs: Mapping[str, str]) -> Layout:
@@ -103,7 +121,8 @@ def discover(butler: Butler, config: Config, *, instrument: str, runs: Mapping[s
     values, tables = _dimensions((raw, pfs_config), observation)
     catalogue, join = _catalogue(universe, observation)
     datastore = config["datastore"].toDict()
-    _check_templates((raw, pfs_config), datastore, universe)
+    templates = FileTemplates(datastore.get("templates", {}), universe=universe)
+    _check_templates((raw, pfs_config), templates)
     usual = usual_runs(butler, instrument)
     return Layout(
         raw=raw,
@@ -117,6 +136,7 @@ def discover(butler: Butler, config: Config, *, instrument: str, runs: Mapping[s
         config_run=runs.get(CONFIG, usual[CONFIG]),
         raw_formatter=_formatter(datastore, universe, raw, instrument),
         config_formatter=_formatter(datastore, universe, pfs_config, instrument),
+        templates=templates,
     )
 
 
@@ -223,11 +243,8 @@ def _catalogue(
     return catalogue, join
 
 
-def _check_templates(
-    dataset_types: Iterable[DatasetType], datastore: Mapping[str, Any], universe: DimensionUniverse
-) -> None:
-    """See that no two datasets get the same file name: Butler would let the second take the first's place."""
-    templates = FileTemplates(datastore.get("templates", {}), universe=universe)
+def _check_templates(dataset_types: Iterable[DatasetType], templates: FileTemplates) -> None:
+    """See that no two datasets get the same file name: the second would take the first's place."""
     for dataset_type in dataset_types:
         template = templates.getTemplate(dataset_type)
         told = template.fields(optionals=True, specials=True) | {"instrument"}

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from itertools import count
 from pathlib import Path
@@ -28,6 +28,7 @@ try:
         CredentialRetrievalError,
         EndpointConnectionError,
         NoCredentialsError,
+        ParamValidationError,
         PartialCredentialsError,
         ProfileNotFound,
         ReadTimeoutError,
@@ -50,6 +51,8 @@ __all__ = [
     "STORE_TROUBLE",
     "Object",
     "be_brief",
+    "copy_object",
+    "has_conditions",
     "look_at",
     "objects_below",
     "same_digest",
@@ -71,6 +74,8 @@ SILENT_S, KNOCK_S = 10.0, 3.0
 """After so many seconds without an answer a store is asked for a connection first, and has so many for it."""
 
 CHUNK = 1 << 20
+
+_UNKNOWN = frozenset({HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.BAD_REQUEST})
 
 
 class Object(NamedTuple):
@@ -182,6 +187,68 @@ def same_digest(found: Object, source: Path, wanted: Callable[[], bool] = always
     if not length or -(-found.size // length) != int(parts):
         return False
     return _md5_of_parts(source, length, wanted) == digest
+
+
+@lru_cache
+def has_conditions(root: ResourcePath) -> bool:
+    """Find out, once, whether a store copies an object only if there is none of that name yet.
+
+    Raises
+    ------
+    OSError, or what a store throws
+        If it does not answer.
+    """
+    trials = root.join(f"{OURS}trial-{uuid4().hex}/", forceDirectory=True)
+    source, place = (trials.join(name, forceDirectory=False) for name in ("a", "b"))
+    source.write(b"")
+    try:
+        return copy_object(source, place, over=None) and not copy_object(source, place, over=None)
+    except (ParamValidationError, ClientError) as error:
+        # The library is older than such copies; or the store is, and says so.
+        if isinstance(error, ParamValidationError) or _status(error) in _UNKNOWN:
+            return False
+        raise
+    finally:
+        ResourcePath.mremove([source, place], do_raise=False)
+
+
+def copy_object(source: ResourcePath, place: ResourcePath, *, over: Object | None) -> bool:
+    """Copy an object within a store, which sees to it that nothing else is overwritten.
+
+    Parameters
+    ----------
+    source, place : `~lsst.resources.ResourcePath`
+        From where to where.
+    over : `Object` or `None`
+        What is in that place, and may be overwritten; `None` if there is nothing.
+
+    Returns
+    -------
+    copied : `bool`
+        Whether it was so.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing to be copied.
+    """
+    condition = {"IfNoneMatch": "*"} if over is None else {"IfMatch": f'"{over.tag}"'}
+    try:
+        _client(place).copy_object(
+            CopySource={"Bucket": _bucket(source), "Key": _key(source)},
+            Bucket=_bucket(place),
+            Key=_key(place),
+            **condition,
+        )
+    except ClientError as error:
+        if _status(error) in {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT}:
+            return False
+        if _status(error) == HTTPStatus.NOT_FOUND:
+            if over is not None and look_at(source):
+                return False
+            raise FileNotFoundError(f"the copy {source} is gone") from error
+        raise
+    return True
 
 
 def objects_below(prefix: ResourcePath, beginning: str = "") -> Iterator[Object]:

@@ -1,4 +1,4 @@
-"""How files get into the datastore: as Butler transfers them, or as copies of ours that it moves."""
+"""How files get into the datastore: by names made for them, or as copies of ours."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,13 +45,10 @@ class Files(NamedTuple):
 
     Parameters
     ----------
-    transfer : `str`
-        How Butler has to transfer those that are ready.
     ready, to_copy : `list` [`Item`]
         Those that can be transferred, and those that have to be copied before.
     """
 
-    transfer: str
     ready: list[Item]
     to_copy: list[Item]
 
@@ -60,11 +57,10 @@ class Files(NamedTuple):
 def prepared(
     items: Sequence[Item], *, transfer: str, root: ResourcePath, inline_bytes: int | None
 ) -> Iterator[Files]:
-    """Copy or link what Butler is to take, before the transaction, which keeps others waiting.
+    """Copy or link what the datastore is to own, before the transaction, which keeps others waiting.
 
-    A transaction that fails puts copies back to where they were moved from: that is there as long as this
-    lasts. From one place of a store to another nothing can be moved: there Butler has the store copy what is
-    in it already.
+    In the transaction a copy only gets a second name, or is copied by the store that it is in already. Its
+    first one is there for as long as this lasts.
 
     Parameters
     ----------
@@ -86,10 +82,10 @@ def prepared(
         If a file cannot be read, or the datastore does not take it.
     """
     if transfer not in OWNED:
-        yield Files(transfer, list(items), [])
+        yield Files(list(items), [])
         return
     with staging_at(root) as staging:
-        files = Files("move" if root.isLocal else "copy", [], [])
+        files = Files([], [])
         made = []
         room = inline_bytes
         for item in items:

@@ -7,6 +7,7 @@ from pfs_ingestd.adapters.repository.batch import stored_artifacts
 from pfs_ingestd.adapters.repository.failures import classify
 from pfs_ingestd.adapters.repository.items import check_name, items_of
 from pfs_ingestd.adapters.repository.memory import query_exposures
+from pfs_ingestd.adapters.repository.placing import is_exclusive
 from pfs_ingestd.adapters.repository.session import open_session
 from pfs_ingestd.adapters.repository.verdicts import Inline, compare
 from pfs_ingestd.errors import IngestdError, Rejected
@@ -93,6 +94,21 @@ class RepositoryTrial:
             self._session.check_registry()
         except IngestdError:
             raise
+        except Exception as error:
+            raise classify(error) from error
+
+    def is_exclusive(self) -> bool:
+        """Tell whether no host can overwrite another's artifact, by trying it.
+
+        Either the registry lets in but one of them at a time, or the datastore refuses it.
+
+        Raises
+        ------
+        IngestdError
+            If it cannot be written to.
+        """
+        try:
+            return self._session.is_sqlite or is_exclusive(self._session.datastore)
         except Exception as error:
             raise classify(error) from error
 
