@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pfs_ingestd.errors import Code, Incomplete, Rejected
 from pfs_ingestd.pfs.table import distinct_integers
-from pfs_ingestd.pfs.walk import walk
+from pfs_ingestd.pfs.walk import Cards, walk
 
 BLOCK = 2880
 
@@ -285,7 +285,7 @@ def test_a_table_that_makes_no_sense_is_refused(column, cards, reason):
             if hdu.header[place:].startswith(keyword.ljust(8).encode())
         ]
         place = places[0] if places else len(hdu.header)
-        hdu = replace(hdu, header=hdu.header[:place] + image + hdu.header[place + 80 :])
+        hdu = replace(hdu, cards=Cards(hdu.header[:place] + image + hdu.header[place + 80 :]))
 
     with pytest.raises(Rejected) as caught:
         distinct_integers(file, hdu, "catId")

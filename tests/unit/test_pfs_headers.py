@@ -27,6 +27,7 @@ from pfs_ingestd.pfs.headers import (
     identity,
     raw_header,
 )
+from pfs_ingestd.pfs.walk import Cards
 from pfs_ingestd.records import FileName, Kind
 
 REQUIRED = {
@@ -89,7 +90,7 @@ class TestCards:
         )
 
         wanted = frozenset({"W_VISIT", "EXPTIME", "OBJECT", "W_ARM", "COMMENT"})
-        assert pick(header, wanted) == {
+        assert pick(Cards(header), wanted) == {
             "W_VISIT": 123456,
             "EXPTIME": 12.5,
             "OBJECT": "it's",
@@ -100,27 +101,40 @@ class TestCards:
         header = image(Card("W_PFDSNM", 100 * "long "), "HIERARCH W_AIT_SRC_Ne = T", Card("W_ARM", 1))
 
         expected = {"W_PFDSNM": (100 * "long ").rstrip(), "W_AIT_SRC_Ne": True, "W_ARM": 1}
-        assert pick(header, RAW_CARDS) == expected
+        assert pick(Cards(header), RAW_CARDS) == expected
 
     def test_the_last_of_several_cards_counts(self):
         """A card that was appended again with another value overrules the first."""
-        assert pick(image(Card("EXPTIME", 1.0), Card("EXPTIME", 2.0)), RAW_CARDS) == {"EXPTIME": 2.0}
+        assert pick(Cards(image(Card("EXPTIME", 1.0), Card("EXPTIME", 2.0))), RAW_CARDS) == {"EXPTIME": 2.0}
+
+    @pytest.mark.parametrize(
+        ("cards", "expected"),
+        [
+            (["W_ARM   = 1", "HIERARCH W_ARM = 2"], 2),
+            (["HIERARCH W_ARM = 2", "W_ARM   = 1"], 1),
+            (["HIERARCH W_ARM = 2", "HIERARCH W_ARM = 3", "COMMENT HIERARCH W_ARM = 4"], 3),
+            (["W_ARM   = 1", "W_ARM     no value", "COMMENT W_ARM   = 2"], 1),
+        ],
+    )
+    def test_the_last_card_with_a_value_counts(self, cards, expected):
+        """It does so in whichever way it writes its keyword; what only looks like one is passed over."""
+        assert pick(Cards(image(*cards)), RAW_CARDS) == {"W_ARM": expected}
 
     def test_a_text_with_a_colon_is_a_text(self):
         """A text such as 'HD: 5' is not mistaken for a named number."""
-        assert pick(image("OBJECT  = 'HD: 5'"), RAW_CARDS) == {"OBJECT": "HD: 5"}
+        assert pick(Cards(image("OBJECT  = 'HD: 5'")), RAW_CARDS) == {"OBJECT": "HD: 5"}
 
     @pytest.mark.parametrize("value", ["", "'open", "12:30:00", "(1.0, 2.0)", "1E999", "'\x01'", "\xff"])
     def test_a_card_without_value_is_unusable(self, value):
         """A card that is there and holds nothing of use is told from one that is absent."""
-        assert pick(image(f"RA2000  = {value}"), RAW_CARDS) == {"RA2000": UNUSABLE}
+        assert pick(Cards(image(f"RA2000  = {value}")), RAW_CARDS) == {"RA2000": UNUSABLE}
 
     @given(st.binary(max_size=400))
     def test_any_bytes_can_be_looked_through(self, header):
         """No content of a header is too strange to be looked through."""
-        pick(header, RAW_CARDS)
-        pick(b"RA2000  = " + header, RAW_CARDS)
-        pick(b"W_PFDSNM= '" + header, RAW_CARDS)
+        pick(Cards(header), RAW_CARDS)
+        pick(Cards(b"RA2000  = " + header), RAW_CARDS)
+        pick(Cards(b"W_PFDSNM= '" + header), RAW_CARDS)
 
 
 class TestRawHeader:

@@ -151,7 +151,7 @@ def _parse_raw(file: BinaryIO, sighting: Sighting, look_up: _Corrections) -> Raw
     # Simulated files have their cards in the header of the image, and an empty primary header.
     cards: dict[str, CardValue] = {}
     for hdu in hdus[:2]:
-        cards |= pick(hdu.header, RAW_CARDS)
+        cards |= pick(hdu.cards, RAW_CARDS)
     if is_ramp(sighting.path.name):
         reads = count_reads(hdus)
         cards = corrected(cards, look_up(*identity(cards)))
@@ -166,7 +166,7 @@ def _parse_raw(file: BinaryIO, sighting: Sighting, look_up: _Corrections) -> Raw
 
 def _parse_config(file: BinaryIO, sighting: Sighting) -> ConfigHeader:
     hdus = list(walk(file, sighting.size))
-    cards = pick(hdus[0].header, CONFIG_CARDS)
+    cards = pick(hdus[0].cards, CONFIG_CARDS)
     table = config_table(hdus, has_guide_stars=has_guide_stars(cards))
     header = config_header(cards, sighting.name, distinct_integers(file, table, "catId"))
     check_name(sighting.name, header)

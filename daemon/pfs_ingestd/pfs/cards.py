@@ -2,13 +2,13 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from astropy.io.fits import Card, VerifyError
 
 from pfs_ingestd.exposure import CardValue
-from pfs_ingestd.pfs.walk import CARD
+from pfs_ingestd.pfs.walk import CARD, Cards
 
 __all__ = ["NO_VALUE", "UNUSABLE", "number", "parsed_number", "pick", "usable"]
 
@@ -20,46 +20,39 @@ NO_VALUE = "no available value"
 """What the control system writes when it has no text, and often when it has no number."""
 
 _NO_NUMBERS = (-9998.0, -9999.0)
-_HIERARCH = "HIERARCH"
+_HIERARCH = b"HIERARCH"
 # The cameras of a visit have most of their cards in common, to the last byte.
 _REMEMBERED = 4096
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def pick(header: bytes, wanted: frozenset[str]) -> dict[str, CardValue]:
+def pick(cards: Cards, wanted: frozenset[str]) -> dict[str, CardValue]:
     """Read some cards of a header.
 
     Parameters
     ----------
-    header : `bytes`
-        All cards, 80 bytes each, without END.
+    cards : `~pfs_ingestd.pfs.walk.Cards`
+        The header.
     wanted : `frozenset` [`str`]
         Their keywords.
 
     Returns
     -------
-    cards : `dict` [`str`, `CardValue`]
+    values : `dict` [`str`, `CardValue`]
         The values of those that are there. Of several cards with the same keyword the last counts, for a
         card that is amended late in a ramp may have been appended.
     """
-    found: dict[str, CardValue] = {}
+    places: dict[str, int] = {}
     beginnings = _beginnings(wanted)
-    for place in range(0, len(header), CARD):
-        keyword = beginnings.get(header[place : place + 8])
-        if keyword is None:
-            continue
-        if keyword == _HIERARCH:
-            keyword = header[place + 8 : place + CARD].decode("latin-1").partition("=")[0].strip()
-            if keyword not in wanted:
-                continue
-        elif header[place + 8 : place + 10] != b"= ":
-            continue
-        end = place + CARD
-        while header.startswith(b"CONTINUE", end):
-            end += CARD
-        image = header[place:end]
-        found[keyword] = _short_value(image) if len(image) == CARD else _value(image)
-    return found
+    for beginning in beginnings.keys() & cards.places.keys():
+        place = _with_value(cards, beginning)
+        if place >= 0:
+            places[beginnings[beginning]] = place
+    if _HIERARCH in cards.places:
+        for keyword, place in _hierarchical(cards.image):
+            if keyword in wanted:
+                places[keyword] = max(place, places.get(keyword, 0))
+    return {keyword: _value_at(cards.image, place) for keyword, place in places.items()}
 
 
 def usable(value: object) -> CardValue:
@@ -98,8 +91,33 @@ def parsed_number(value: CardValue | None) -> float | None:
 
 @lru_cache
 def _beginnings(wanted: frozenset[str]) -> Mapping[bytes, str]:
-    """Tell with which eight bytes a card begins that may be one of these."""
-    return {keyword.encode().ljust(8): keyword for keyword in {*wanted, _HIERARCH}}
+    """Tell with which eight bytes a card begins that is one of these."""
+    return {keyword.encode().ljust(8): keyword for keyword in wanted}
+
+
+def _with_value(cards: Cards, beginning: bytes) -> int:
+    """Tell where the last card begins that has a keyword and a value; negative if there is none."""
+    image, place = cards.image, cards.places[beginning]
+    while place >= 0 and (place % CARD or image[place + 8 : place + 10] != b"= "):
+        place = image.rfind(beginning, 0, place + len(beginning) - 1)
+    return place
+
+
+def _hierarchical(image: bytes) -> Iterator[tuple[str, int]]:
+    """Go through the cards whose keywords are too long for FITS, each with where it begins."""
+    place = image.find(_HIERARCH)
+    while place >= 0:
+        if place % CARD == 0:
+            yield image[place + 8 : place + CARD].decode("latin-1").partition("=")[0].strip(), place
+        place = image.find(_HIERARCH, place + 1)
+
+
+def _value_at(image: bytes, place: int) -> CardValue:
+    end = place + CARD
+    while image.startswith(b"CONTINUE", end):
+        end += CARD
+    card = image[place:end]
+    return _short_value(card) if len(card) == CARD else _value(card)
 
 
 def _value(image: bytes) -> CardValue:

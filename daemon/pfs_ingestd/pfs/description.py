@@ -107,7 +107,7 @@ class Description:
     def _stored(self) -> dict[str, CardValue]:
         cards: dict[str, CardValue] = {}
         for hdu in self._hdus:
-            cards |= pick(hdu.header, _CARDS)
+            cards |= pick(hdu.cards, _CARDS)
         return cards
 
     @cached_property

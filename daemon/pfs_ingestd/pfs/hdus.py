@@ -14,7 +14,7 @@ from astropy.io import fits
 
 from pfs_ingestd.errors import IngestdError
 from pfs_ingestd.pfs.boxes import Box, Extent
-from pfs_ingestd.pfs.walk import CARD, Hdu, card_map, integer, walk
+from pfs_ingestd.pfs.walk import CARD, Hdu, integer, walk
 
 __all__ = ["HduFile", "Image", "extent"]
 
@@ -103,9 +103,9 @@ class HduFile:
 
 def extent(hdu: Hdu) -> Extent:
     """Tell the size of an image."""
-    cards = card_map(hdu.header)
-    prefix = b"Z" if b"ZIMAGE  " in cards else b""
-    width, height = (integer(cards[(prefix + axis).ljust(8)]) for axis in (b"NAXIS1", b"NAXIS2"))
+    cards = hdu.cards
+    prefix = b"Z" if cards.get(b"ZIMAGE  ") else b""
+    width, height = (integer(cards.get((prefix + axis).ljust(8))) for axis in (b"NAXIS1", b"NAXIS2"))
     return Extent(width or 0, height or 0)
 
 

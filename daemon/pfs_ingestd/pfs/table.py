@@ -1,13 +1,13 @@
 """One column of a FITS binary table, read without the others."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
 
 from pfs_ingestd.errors import Code, Incomplete, Rejected
-from pfs_ingestd.pfs.walk import Hdu, card_map, integer, text
+from pfs_ingestd.pfs.walk import Cards, Hdu, integer, text
 
 __all__ = ["distinct_integers"]
 
@@ -43,8 +43,8 @@ def distinct_integers(file: BinaryIO, hdu: Hdu, column: str) -> tuple[int, ...]:
     Rejected
         If the HDU is not a table whose layout makes sense, or the column is not one of single integers.
     """
-    cards = card_map(hdu.header)
-    if text(cards.get(b"XTENSION", b"")) != "BINTABLE":
+    cards = hdu.cards
+    if text(cards.get(b"XTENSION")) != "BINTABLE":
         raise _bad(hdu, "it is not a binary table")
     width, rows, columns = (_count(cards, keyword, hdu) for keyword in ("NAXIS1", "NAXIS2", "TFIELDS"))
     if columns > _MOST_COLUMNS or rows > _MOST_ROWS or width > _CHUNK or width * rows > hdu.size:
@@ -63,9 +63,7 @@ def distinct_integers(file: BinaryIO, hdu: Hdu, column: str) -> tuple[int, ...]:
     return tuple(sorted(values))
 
 
-def _find(
-    cards: Mapping[bytes, bytes], columns: int, width: int, hdu: Hdu, column: str
-) -> np.dtype[np.void] | None:
+def _find(cards: Cards, columns: int, width: int, hdu: Hdu, column: str) -> np.dtype[np.void] | None:
     """Describe a row of which only one column matters; `None` if there is no such column."""
     found: tuple[int, str] | None = None
     offset = 0
@@ -85,7 +83,7 @@ def _find(
     return np.dtype({"names": ["value"], "formats": [kind], "offsets": [place], "itemsize": width})
 
 
-def _layouts(cards: Mapping[bytes, bytes], columns: int, hdu: Hdu) -> Iterator[re.Match[str]]:
+def _layouts(cards: Cards, columns: int, hdu: Hdu) -> Iterator[re.Match[str]]:
     for number in range(1, columns + 1):
         layout = _FORMAT.match(text(_card(cards, f"TFORM{number}")))
         if layout is None:
@@ -93,11 +91,11 @@ def _layouts(cards: Mapping[bytes, bytes], columns: int, hdu: Hdu) -> Iterator[r
         yield layout
 
 
-def _card(cards: Mapping[bytes, bytes], keyword: str) -> bytes:
-    return cards.get(keyword.encode().ljust(8), b"")
+def _card(cards: Cards, keyword: str) -> bytes:
+    return cards.get(keyword.encode().ljust(8))
 
 
-def _count(cards: Mapping[bytes, bytes], keyword: str, hdu: Hdu) -> int:
+def _count(cards: Cards, keyword: str, hdu: Hdu) -> int:
     count = integer(_card(cards, keyword))
     if count is None or count < 0:
         raise _bad(hdu, f"the card {keyword} is missing, or no number of things")

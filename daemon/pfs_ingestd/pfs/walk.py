@@ -1,14 +1,14 @@
 """The walk from HDU to HDU of a FITS file: headers are read, data is stepped over."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import BinaryIO
 
 from pfs_ingestd.errors import Code, Incomplete, Rejected
 
-__all__ = ["CARD", "Hdu", "card_map", "integer", "text", "walk"]
+__all__ = ["CARD", "Cards", "Hdu", "integer", "text", "walk"]
 
 CARD = 80
 """Bytes of a card."""
@@ -32,6 +32,35 @@ _INTEGER = re.compile(rb" *[+-]?[0-9]+ *")
 _STRING = re.compile(rb"\s*'((?:[ -&(-~]|'')*)'")
 
 
+class Cards:
+    """The cards of a header, found by their keywords: eight bytes, with padding.
+
+    Parameters
+    ----------
+    image : `bytes`
+        All cards, 80 bytes each, without END.
+
+    Attributes
+    ----------
+    places : `~collections.abc.Mapping` [`bytes`, `int`]
+        Keyword -> where in the image its card begins; the last of several.
+    """
+
+    __slots__ = ("image", "places")
+
+    def __init__(self, image: bytes) -> None:
+        self.image = image
+        # There are hundreds, and this is the only time that each is looked at.
+        self.places: Mapping[bytes, int] = {
+            image[place : place + 8]: place for place in range(0, len(image), CARD)
+        }
+
+    def get(self, keyword: bytes) -> bytes:
+        """Get the card of a keyword; empty if there is none."""
+        place = self.places.get(keyword)
+        return b"" if place is None else self.image[place : place + CARD]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hdu:
     """One HDU: a header, and where its data is.
@@ -46,8 +75,8 @@ class Hdu:
         Offset and length of the data, bytes, without padding.
     is_image : `bool`
         Whether it holds an image, compressed or not.
-    header : `bytes`
-        The cards of the header, before END.
+    cards : `Cards`
+        Its header.
     """
 
     number: int
@@ -55,7 +84,12 @@ class Hdu:
     start: int
     size: int
     is_image: bool
-    header: bytes = field(repr=False)
+    cards: Cards = field(repr=False)
+
+    @property
+    def header(self) -> bytes:
+        """The cards of the header, before END."""
+        return self.cards.image
 
     def __str__(self) -> str:
         return f"HDU {self.number} ({self.name})" if self.name else f"HDU {self.number}"
@@ -101,11 +135,6 @@ def walk(file: BinaryIO, size: int) -> Iterator[Hdu]:
         yield hdu
         number += 1
         before = str(hdu)
-
-
-def card_map(header: bytes) -> dict[bytes, bytes]:
-    """Index the cards of a header by their keywords, eight bytes with padding; the last of several counts."""
-    return {header[place : place + 8]: header[place : place + CARD] for place in range(0, len(header), CARD)}
 
 
 def integer(card: bytes) -> int | None:
@@ -171,7 +200,7 @@ def _find_end(buffer: bytearray, place: int) -> int:
 
 
 def _hdu(number: int, header: bytes, start: int) -> Hdu:
-    cards = card_map(header)
+    cards = Cards(header)
     bitpix = _demand(cards, number, b"BITPIX")
     axes = _demand(cards, number, b"NAXIS")
     if bitpix not in _BITPIX or axes > _MOST_AXES:
@@ -183,24 +212,24 @@ def _hdu(number: int, header: bytes, start: int) -> Hdu:
     size = abs(bitpix) // 8 * groups * (extra + pixels)
     if size >= _MOST_DATA:
         raise _not_fits(f"HDU {number} announces more data than a file can hold")
-    kind = text(cards.get(b"XTENSION", b"")) if number else "IMAGE"
-    is_compressed = cards.get(b"ZIMAGE  ", b"")[10:].partition(b"/")[0].strip() == b"T"
+    kind = text(cards.get(b"XTENSION")) if number else "IMAGE"
+    is_compressed = cards.get(b"ZIMAGE  ")[10:].partition(b"/")[0].strip() == b"T"
     return Hdu(
         number=number,
-        name=text(cards.get(b"EXTNAME ", b"")).upper(),
+        name=text(cards.get(b"EXTNAME ")).upper(),
         start=start,
         size=size,
         is_image=pixels > 0 and (is_compressed if kind == "BINTABLE" else kind == "IMAGE"),
-        header=header,
+        cards=cards,
     )
 
 
-def _demand(cards: dict[bytes, bytes], number: int, keyword: bytes, *, default: int | None = None) -> int:
+def _demand(cards: Cards, number: int, keyword: bytes, *, default: int | None = None) -> int:
     card = cards.get(keyword.ljust(8))
-    value = default if card is None else integer(card)
+    value = integer(card) if card else default
     if value is None or (value < 0 and keyword != b"BITPIX"):
         found = "is missing"
-        if card is not None:
+        if card:
             expected = "a whole number" if keyword == b"BITPIX" else "a whole number that is not negative"
             found = f"reads {card[8:40].decode('ascii', 'replace').rstrip()!r}, expected {expected}"
         raise _not_fits(f"the card {keyword.decode()} of HDU {number} {found}")

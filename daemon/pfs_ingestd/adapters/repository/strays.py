@@ -198,7 +198,7 @@ def _visit(path: Path) -> int | None:
         with path.open("rb") as file:
             cards: dict[str, CardValue] = {}
             for hdu in islice(walk(file, status.st_size), 2):
-                cards |= pick(hdu.header, frozenset({"W_VISIT"}))
+                cards |= pick(hdu.cards, frozenset({"W_VISIT"}))
     except (OSError, Incomplete, Rejected):
         return None
     visit = cards.get("W_VISIT")
