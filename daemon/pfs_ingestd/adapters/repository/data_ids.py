@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from operator import index
 from typing import TypeAlias
 
@@ -24,6 +25,8 @@ from pfs_ingestd.errors import Code, Rejected
 from pfs_ingestd.exposure import Exposure, RawHeader
 
 __all__ = ["DataIds"]
+
+REMEMBERED = 4096
 
 Key: TypeAlias = tuple[int | str, ...]
 Values: TypeAlias = Mapping[str, int | str]
@@ -50,6 +53,8 @@ class DataIds:
     def __init__(self, butler: Butler, layout: Layout, instrument: str) -> None:
         self._layout = layout
         self._instrument = instrument
+        # The files of a visit share theirs.
+        self._value = lru_cache(REMEMBERED)(self.value)
         self._tables: dict[str, Mapping[Key, DimensionRecord]] = {}
         for element in layout.tables:
             records = butler.query_dimension_records(
@@ -144,6 +149,7 @@ class DataIds:
             data_id.expanded(records),
             run,
             id_generation_mode=DatasetIdGenEnum.DATAID_TYPE_RUN,
+            conform=False,  # it is of these dimensions
         )
 
     def _record(self, name: str, values: Values, observation: DimensionRecord) -> DimensionRecord:
@@ -151,7 +157,7 @@ class DataIds:
             return observation
         if name not in self._tables:
             dimension = observation.definition.universe.dimensions[name]
-            return self.value(dimension, getattr(observation, name))
+            return self._value(dimension, getattr(observation, name))
         table = self._tables[name]
         element = observation.definition.universe[name]
         key = tuple(values[required] for required in element.required.names)
