@@ -48,6 +48,7 @@ from pfs_ingestd.adapters.inbox.steps import (
     folder_ids,
     insert_files,
     locked,
+    update_files,
 )
 from pfs_ingestd.errors import Code, StaleRecord
 from pfs_ingestd.figures import Amount
@@ -63,13 +64,6 @@ LEARNING = (1000, 4)
 """After how many new files statistics are first made, and how many times as many until the next."""
 
 RECORDS = select(*COLUMNS).select_from(FILE).join(FOLDER)
-_UPDATE = (
-    update(FILE)
-    .where(FILE.c.id == bindparam("row_id"))
-    .values(
-        {column.name: bindparam(column.name) for column in FILE.c if column.name not in {"id", "folder_id"}}
-    )
-)
 _MARK = (
     update(FOLDER)
     .where(FOLDER.c.id == bindparam("row_id"))
@@ -157,8 +151,8 @@ class SqlInbox:
         found = {}
         folders = by_folder(paths)
         with self._reading() as connection:
-            for parent, names in folders.items():
-                for chunk in chunks(names):
+            for parent, named in folders.items():
+                for chunk in chunks(list(named)):
                     rows = connection.execute(RECORDS.where(*among(parent, chunk)))
                     found.update({each.path: each for each in map(record, rows)})
         return found
@@ -228,7 +222,7 @@ class SqlInbox:
                 rows.append({"row_id": row_id, **values(new)})
                 if entry := entry_of(old, new):
                     entries[row_id] = entry
-            connection.execute(_UPDATE, rows)
+            update_files(connection, rows)
             remember(connection, entries)
             difference = Counter(new.state for _, new in changes)
             difference.subtract(old.state for old, _ in changes)
@@ -351,10 +345,10 @@ class SqlInbox:
         """Get what did not go smoothly with some files, oldest first; nothing of those of which all did."""
         found: dict[Path, Sequence[Entry]] = {}
         with self._reading() as connection:
-            for parent, names in by_folder(paths).items():
-                for chunk in chunks(names):
-                    named = select(FILE.c.id, FILE.c.name).join(FOLDER).where(*among(parent, chunk))
-                    ids = {row_id: parent / file_name(name) for row_id, name in connection.execute(named)}
+            for parent, named in by_folder(paths).items():
+                for chunk in chunks(list(named)):
+                    rows = select(FILE.c.id, FILE.c.name).join(FOLDER).where(*among(parent, chunk))
+                    ids = {row_id: named[name] for row_id, name in connection.execute(rows)}
                     entries = histories(connection, ids)
                     found.update({ids[row_id]: of_file for row_id, of_file in entries.items()})
         return found

@@ -7,10 +7,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Update, bindparam, insert, select, update
 from sqlalchemy.dialects import sqlite
 
-from pfs_ingestd.adapters.inbox.rows import file_name, microseconds
+from pfs_ingestd.adapters.inbox.rows import microseconds
 from pfs_ingestd.adapters.inbox.schema import FILE, FOLDER, TALLY, VISIT
 from pfs_ingestd.records import State, path_text
 
@@ -24,6 +24,7 @@ __all__ = [
     "folder_ids",
     "insert_files",
     "locked",
+    "update_files",
 ]
 
 CHUNK = 1000
@@ -31,11 +32,35 @@ CHUNK = 1000
 
 _T = TypeVar("_T")
 
-_INSERT = insert(FILE)
-_COLUMNS = tuple(column.name for column in FILE.c if column.name != "id")
-_SQLITE_INSERT = str(_INSERT.compile(dialect=sqlite.dialect(), column_keys=_COLUMNS))
-_in_order = itemgetter(*_COLUMNS)
 
+class _ForMany:
+    """A statement that is executed for many rows.
+
+    For SQLite it goes past SQLAlchemy, which prepares each value of each row: that takes longer than SQLite
+    does to store it, and none needs it.
+    """
+
+    def __init__(self, statement: Insert | Update, names: Sequence[str]) -> None:
+        self._statement = statement
+        compiled = statement.compile(dialect=sqlite.dialect(), column_keys=names)
+        self._sqlite = str(compiled)
+        self._in_order = itemgetter(*compiled.positiontup or ())
+
+    def execute(self, connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
+        """Execute it for some rows, each with a value for each name."""
+        for chunk in chunks(rows):
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql(self._sqlite, list(map(self._in_order, chunk)))
+            else:
+                connection.execute(self._statement, chunk)
+
+
+_COLUMNS = [column.name for column in FILE.c if column.name not in {"id", "folder_id"}]
+_INSERT = _ForMany(insert(FILE), ["folder_id", *_COLUMNS])
+_UPDATE = _ForMany(
+    update(FILE).where(FILE.c.id == bindparam("row_id")).values({name: bindparam(name) for name in _COLUMNS}),
+    ["row_id", *_COLUMNS],
+)
 _COUNT = update(TALLY).where(TALLY.c.state == bindparam("of")).values(files=TALLY.c.files + bindparam("more"))
 
 
@@ -44,23 +69,22 @@ def locked(connection: Connection, paths: Iterable[Path]) -> dict[Path, tuple[in
     columns = select(FILE.c.name, FILE.c.id, FILE.c.state, FILE.c.attempts).join(FOLDER)
     stored = {}
     # Always in the same order, as `count` does.
-    for parent, names in sorted(by_folder(paths).items()):
-        for chunk in chunks(sorted(names)):
+    for parent, named in sorted(by_folder(paths).items()):
+        for chunk in chunks(sorted(named)):
             statement = columns.where(*among(parent, chunk)).order_by(FILE.c.id).with_for_update(of=FILE)
             for name, *rest in connection.execute(statement):
-                stored[parent / file_name(name)] = tuple(rest)
+                stored[named[name]] = tuple(rest)
     return stored
 
 
 def insert_files(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
     """Insert rows of files, each with all columns but the id."""
-    for chunk in chunks(rows):
-        if connection.dialect.name == "sqlite":
-            # SQLAlchemy prepares each value of each row, which takes longer than SQLite does to store it, and
-            # none needs it.
-            connection.exec_driver_sql(_SQLITE_INSERT, list(map(_in_order, chunk)))
-        else:
-            connection.execute(_INSERT, chunk)
+    _INSERT.execute(connection, rows)
+
+
+def update_files(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
+    """Update rows of files, each with all columns but the folder; the id is named ``row_id``."""
+    _UPDATE.execute(connection, rows)
 
 
 def folder_ids(connection: Connection, paths: Sequence[str]) -> dict[str, int]:
@@ -82,12 +106,12 @@ def _known_ids(connection: Connection, paths: Sequence[str]) -> dict[str, int]:
     return ids
 
 
-def by_folder(paths: Iterable[Path]) -> dict[Path, list[str]]:
-    """Sort paths by folder, and give the names in each as they are stored."""
-    names: dict[Path, list[str]] = defaultdict(list)
+def by_folder(paths: Iterable[Path]) -> dict[Path, dict[str, Path]]:
+    """Sort paths by folder, and give those in each by their names as they are stored."""
+    folders: dict[Path, dict[str, Path]] = defaultdict(dict)
     for path in paths:
-        names[path.parent].append(path_text(path.name))
-    return names
+        folders[path.parent][path_text(path.name)] = path
+    return folders
 
 
 def among(parent: Path, names: Collection[str]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
