@@ -5,6 +5,7 @@ whatever comes to the socket, until it is killed.
 """
 
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -58,6 +59,8 @@ def _serve(target: str, address: str, port: str) -> None:
     print(listener.getsockname()[1], flush=True)  # noqa: T201 (its answer)
     while True:
         client, _ = listener.accept()
+        # Whoever is cut off when this process is killed hears nothing of it later: no farewell is repeated.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         server = socket.socket(socket.AF_UNIX)
         server.connect(target)
         for ends in ((client, server), (server, client)):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from relay import Relay
+from system.service import wait_for
 
 __all__ = ["elsewhere"]
 
@@ -20,8 +21,10 @@ def elsewhere(server):
         pytest.skip("a network of its own needs root, and iproute2")
     host = Elsewhere(server)
     host.plug()
-    yield host
-    host.remove()
+    try:
+        yield host
+    finally:
+        host.remove()
 
 
 class Elsewhere:
@@ -32,7 +35,7 @@ class Elsewhere:
         self.name = f"pfs{number}"
         self.address = f"10.{number >> 8 & 255}.{number & 255}.1"
         self._socket = server.socket
-        self._cable = f"{self.name}b"
+        self._ends = (f"{self.name}a", f"{self.name}b")
 
     @property
     def within(self):
@@ -46,22 +49,36 @@ class Elsewhere:
 
     def plug(self):
         """Make host and cable."""
-        here = f"{self.name}a"
+        here, there = self._ends
         _ip("netns", "add", self.name)
-        _ip("link", "add", here, "type", "veth", "peer", "name", self._cable, "netns", self.name)
+        _ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", self.name)
         _ip("addr", "add", f"{self.address}/30", "dev", here)
-        _ip("link", "set", here, "up")
-        _ip("-n", self.name, "addr", "add", f"{self.address[:-1]}2/30", "dev", self._cable)
+        _ip("-n", self.name, "addr", "add", f"{self.address[:-1]}2/30", "dev", there)
         self.mend()
 
     def cut(self):
-        """Pull the cable; the server notices, and the host does not."""
-        _ip("-n", self.name, "link", "set", self._cable, "down")
+        """Pull the cable; the server notices at once, and the host only when it looks whether it is there.
+
+        What the host says into the void is repeated until the cable is mended, and answered then. So this
+        waits for a moment at which the server has heard everything, and the host waits for an answer.
+        """
+        wait_for(self._is_heard, "everything to be heard")
+        self._set("down")
         self._relay.close()
 
     def mend(self):
-        _ip("-n", self.name, "link", "set", self._cable, "up")
+        self._set("up")
         self._relay = Relay(self._socket, self.address, 5432)
+
+    def _set(self, state):
+        # Both ends: with one that is up the last words of the server would wait there for the other.
+        here, there = self._ends
+        _ip("link", "set", here, state)
+        _ip("-n", self.name, "link", "set", there, state)
+
+    def _is_heard(self):
+        told = _ip("netns", "exec", self.name, "ss", "--tcp", "--numeric", "--no-header")
+        return {line.split()[2] for line in told.splitlines()} == {"0"}
 
     def remove(self):
         self._relay.close()
@@ -69,4 +86,5 @@ class Elsewhere:
 
 
 def _ip(*arguments):
-    subprocess.run([shutil.which("ip"), *arguments], check=True, capture_output=True)  # noqa: S603 (no shell)
+    command = [shutil.which("ip"), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 (no shell)

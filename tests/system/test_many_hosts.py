@@ -1,6 +1,7 @@
 """Several daemons, each with its own configuration, inbox and folders, at one repository."""
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,7 @@ def test_a_host_that_is_cut_off_keeps_nobody_waiting(tmp_path, postgres):
     create_repository(str(root), registry=registry)
     night = write(tmp_path / "night", visits=2, cameras=("b1", "r1"))
     paths = [path.relative_to(night.directory) for path in (*night.raws, *night.configs)]
-    with elsewhere(postgres) as far:
-        hosts = Hosts(tmp_path, root, 2)
+    with elsewhere(postgres) as far, closing(Hosts(tmp_path, root, 2)) as hosts:
         site = hosts.sites[0]
         hosts.services[0].kill()
         seed = site.repository / "butler.yaml"
@@ -94,7 +94,7 @@ def test_a_host_that_is_cut_off_keeps_nobody_waiting(tmp_path, postgres):
             cursor.execute("BEGIN; LOCK TABLE dataset IN EXCLUSIVE MODE")
             for path in paths:
                 hosts.give(0, night.directory, path)
-            wait_for(lambda: site.counts()[State.INGESTING], "the first batch")
+            wait_for(lambda: in_line(cursor), "the first batch")
             far.cut()
         for path in paths:
             hosts.give(1, night.directory, path)
@@ -104,4 +104,9 @@ def test_a_host_that_is_cut_off_keeps_nobody_waiting(tmp_path, postgres):
         assert [service.stop() for service in hosts.services] == [0, 0]
         assert stored(root) == wanted(night)
         assert {site.counts()[State.INGESTED] for site in hosts.sites} == {len(wanted(night))}
-        hosts.close()
+
+
+def in_line(cursor):
+    """Say whether somebody waits for what is locked."""
+    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'dataset'::regclass")
+    return cursor.fetchone()[0]
