@@ -134,9 +134,11 @@ class FakeInbox:
         self._orders: list[Order] = []
         self._numbers = count(1)
         self._history: dict[Path, list[Entry]] = {}
+        self._edition = 0
 
     def recover(self, now: datetime) -> int:
         """Put what was being ingested back to ready."""
+        self._edition += 1
         dead = [record for record in self._records.values() if record.state is State.INGESTING]
         self._records |= {record.path: record.to(State.READY, now) for record in dead}
         for record in dead:
@@ -153,6 +155,7 @@ class FakeInbox:
 
     def add(self, records: Sequence[FileRecord]) -> None:
         """Insert records of paths that have none."""
+        self._edition += 1
         new = {record.path: _checked(record) for record in records}
         if len(new) < len(records) or new.keys() & self._records.keys():
             raise StaleRecord(Code.STALE, "one of the paths has a record")
@@ -164,6 +167,7 @@ class FakeInbox:
 
     def replace(self, changes: Sequence[tuple[FileRecord, FileRecord]]) -> None:
         """Replace old records by new ones: all, or none."""
+        self._edition += 1
         successors = {old.path: _checked(new) for old, new in changes}
         if len(successors) < len(changes) or any(path != new.path for path, new in successors.items()):
             raise ValueError("each path is replaced once, by a record of the same path")
@@ -207,6 +211,10 @@ class FakeInbox:
         """Find that nobody else has died."""
         _aware(now)
         return Rescue((), 0)
+
+    def edition(self) -> object:
+        """Tell what changes with each call that writes."""
+        return self._edition
 
     def touched(self) -> Collection[int]:
         """Find that nobody else has ingested anything."""
@@ -263,6 +271,7 @@ class FakeInbox:
 
     def complete(self, visits: Collection[int], now: datetime) -> Collection[int]:
         """Remember that some visits are complete; say of which that is new."""
+        self._edition += 1
         _aware(now)
         new = set(visits) - self._complete
         self._complete |= new
@@ -285,12 +294,14 @@ class FakeInbox:
 
     def mark(self, marks: Collection[FolderMark]) -> None:
         """Remember folders."""
+        self._edition += 1
         for mark in marks:
             self._folders.setdefault(mark.folder, len(self._folders))
             self._marks[mark.folder] = mark
 
     def forget(self, folders: Collection[Path]) -> None:
         """Forget remembered folders."""
+        self._edition += 1
         for folder in folders:
             self._marks.pop(folder, None)
 
@@ -305,6 +316,7 @@ class FakeInbox:
 
     def give_order(self, order: Order) -> Order:
         """Write down what an operator wants, and give it its number."""
+        self._edition += 1
         _aware(order.at)
         numbered = replace(order, number=next(self._numbers))
         standing = [each for each in [*self._orders, numbered] if each.what in STANDING][-1:]

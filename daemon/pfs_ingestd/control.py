@@ -38,6 +38,7 @@ class Control:
         self._clock = clock
         self._heard: Standing | None = None
         self._next = clock.now()
+        self._edition: object = None
 
     @property
     def standing(self) -> Standing:
@@ -73,9 +74,14 @@ class Control:
         # A clock that was set back does not make deaf.
         if self._heard and timedelta(0) < self._next - now <= INTERVAL:
             return ()
+        edition = self._inbox.edition()
+        if self._heard and edition == self._edition:
+            self._next = now + INTERVAL
+            return ()
         before = self.standing
         orders = self._inbox.orders(before.number)
         self._next = now + INTERVAL
+        self._edition = edition
         if self._heard is None:
             self._heard, orders = before.after(orders).at_start(), ()
         else:

@@ -201,7 +201,7 @@ class Intake:
         return bool(due)
 
     def next_due(self) -> datetime | None:
-        """Tell when the next file falls due; `None` if something else has to happen before.
+        """Tell when the next file falls due, or is given up; `None` if something else has to happen before.
 
         What is ready and waits for room with the copier is not due: the end of a copy wakes the loop. Nor is
         it while nothing is to be claimed.
@@ -210,7 +210,7 @@ class Intake:
             return None
         # What others hold may be due for long; it is asked for with each beat of the loop's heart.
         held = not self.claiming or self._share.rescue_every is not None or self._copier.room() is not None
-        return self._inbox.next_due({State.SEEN} if held else {State.SEEN, State.READY})
+        return self._inbox.next_due({State.SEEN, State.WAITING} | (set() if held else {State.READY}))
 
     def wake_known(self) -> None:
         """Wake the pfsConfigs whose visits someone else has brought into the repository."""

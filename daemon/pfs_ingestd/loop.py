@@ -147,6 +147,7 @@ class Daemon:
         self._mailbox = mailbox
         self._inbox = inbox
         self._journal = journal
+        self._asked: tuple[object, bool] | None = None
         self._use(parts)
         self._reload = reload
         self._completions = completions
@@ -209,14 +210,27 @@ class Daemon:
         self._busy = self._scanner.scanning
         if not self._busy:
             self._scanner.recheck(RECHECK_FILES)
+        question = (self._inbox.edition(), self._intake.claiming)
+        if question != self._asked or self._may_be_due():
+            self._work()
+            # What was written meanwhile makes it another question, which the next tick asks.
+            self._asked = question
+        self._ending = self._find_ending()
+        self._report()
+
+    def _may_be_due(self) -> bool:
+        """Say whether there may be something to do though the inbox would be asked the same again."""
+        waits = self._intake.outage or self._intake.waits
+        return bool(waits) or (self._next_due is not None and self._next_due <= self._clock.now())
+
+    def _work(self) -> None:
+        """Read what is at rest, ingest one batch, and learn when the next file falls due."""
         if self._intake.reachable():
             read = self._scanner.settle(self._pace.batch_files)
             self._busy |= self._intake.work(read) or bool(read)
         self._intake.give_up_waiting()
         self._completions.tell()
         self._next_due = self._intake.next_due()
-        self._ending = self._find_ending()
-        self._report()
 
     def _use(self, parts: Parts) -> None:
         self._scanner = parts.scanner
@@ -224,6 +238,7 @@ class Daemon:
         self._watcher = parts.watcher
         self._pace = parts.pace
         self._close_parts = parts.close
+        self._asked = None
 
     def _renew(self) -> None:
         """Go on with the parts that the configuration makes now, or with those there are if it is wrong.

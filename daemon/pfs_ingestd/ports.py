@@ -497,6 +497,12 @@ class Inbox(Protocol):
         What other living processes are at work on is left to them.
         """
 
+    def edition(self) -> object:
+        """Tell what compares equal as long as nobody, this process included, has written to the inbox.
+
+        As long as it does, the same question has the same answer. It may differ without a cause.
+        """
+
     def find(self, paths: Collection[Path]) -> Mapping[Path, FileRecord]:
         """Get the records of some paths, where there are any."""
 

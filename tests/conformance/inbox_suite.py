@@ -112,6 +112,25 @@ class InboxSuite:
         assert inbox.find([each.path for each in odd]) == by_path(*odd)
         assert inbox.names(Path("/data") / AWKWARD[-2]) == dict.fromkeys(AWKWARD, State.SEEN)
 
+    def test_each_write_makes_another_edition(self, inbox):
+        """Who remembers an answer learns of all that can make it wrong."""
+        mark = FolderMark(NIGHT, 1, settled=True)
+        pause = Order(what=What.PAUSE, by="alice", at=NOW, reason="", paths=())
+        editions = [inbox.edition()]
+        for write in (
+            lambda: inbox.add([PLAIN]),
+            lambda: inbox.replace([(PLAIN, PLAIN.ready(NOW))]),
+            lambda: inbox.replace([(PLAIN.ready(NOW), PLAIN.ready(NOW).claimed(NOW))]),
+            lambda: inbox.recover(NOW),
+            lambda: inbox.complete([1000], NOW),
+            lambda: inbox.mark([mark]),
+            lambda: inbox.forget([NIGHT]),
+            lambda: inbox.give_order(pause),
+        ):
+            write()
+            editions.append(inbox.edition())
+        assert not [each for each in combinations(editions, 2) if each[0] == each[1]]
+
     def test_a_time_of_another_zone_is_the_same_time(self, inbox):
         """Times are moments, wherever they were read off."""
         hawaii = record(first_seen=NOW.astimezone(timezone(timedelta(hours=-10))))

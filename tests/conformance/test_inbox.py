@@ -91,6 +91,20 @@ def test_a_reader_sees_what_is_written_meanwhile(url):
         assert list(reading) == many[1:-1]
 
 
+def test_an_edition_lasts_until_somebody_writes(sqlite_url):
+    """Reading changes nothing; what another process writes is another edition, and one to each of them."""
+    with closing(open_inbox(sqlite_url)) as inbox, closing(open_inbox(sqlite_url)) as other:
+        inbox.add([PLAIN])
+        first = inbox.edition()
+        assert (inbox.counts()[State.SEEN], other.find([PLAIN.path])) == (1, by_path(PLAIN))
+        assert inbox.edition() == first
+        other.replace([(PLAIN, PLAIN.ready(NOW))])
+        second = inbox.edition()
+        assert second != first
+        assert list(inbox.in_state({State.READY})) == [PLAIN.ready(NOW)]
+        assert inbox.edition() == second
+
+
 def test_no_reader_waits_for_a_writer(url):
     """While a change is under way, daemon and commands read what was there before."""
     with closing(open_inbox(url)) as inbox, closing(open_inbox(url, read_only=True)) as reader:

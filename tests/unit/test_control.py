@@ -126,18 +126,34 @@ def test_a_pause_is_told_at_once_and_once(rig):
 
 
 def test_orders_are_asked_for_once_a_second(rig, monkeypatch):
-    """A burst of files costs no more questions than an idle second; a clock set back makes nobody deaf."""
+    """A burst of files costs no more questions, an idle second none; a clock set back makes nobody deaf."""
     asked = []
     answer = rig.inbox.orders
     monkeypatch.setattr(rig.inbox, "orders", lambda after: asked.append(after) or answer(after))
+    order(rig, What.PAUSE)
     rig.tick(after=SECOND)
     for _ in range(9):
-        rig.tick(after=SECOND / 10)
+        rig.folder.write(B1, RAW_B1)
+        rig.tick(Hint(B1, closed=True), after=SECOND / 10)
     assert len(asked) == 1
     rig.tick(after=SECOND / 10)
     assert len(asked) == 2
+    rig.tick(after=SECOND)
+    assert len(asked) == 2
+    order(rig, What.RESUME)
     rig.tick(after=timedelta(hours=-1))
     assert len(asked) == 3
+
+
+def test_a_resumption_that_is_heard_later_than_it_was_written_is_heeded(rig):
+    """What was ready meanwhile is taken in, though the inbox is as it was when it was asked before that."""
+    order(rig, What.PAUSE)
+    arrive(rig, B1, RAW_B1)
+    order(rig, What.RESUME)
+    rig.tick(after=SECOND / 10)
+    assert rig.states() == {B1: State.READY}
+    rig.tick(after=SECOND)
+    assert rig.states() == {B1: State.INGESTED}
 
 
 def test_an_order_that_meets_an_outage_of_the_inbox_is_heard_after_it(rig, monkeypatch):

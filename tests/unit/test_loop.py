@@ -425,6 +425,29 @@ def test_settled_files_are_left_alone(rig):
     assert looks == []
 
 
+def test_an_idle_tick_asks_the_inbox_nothing(rig, monkeypatch):
+    """Who is idle for most of a day does not ask again as long as nobody writes and nothing falls due."""
+    rig.folder.write(CONFIG, A_CONFIG)
+    rig.tick(Hint(CONFIG, closed=True))
+    rig.settle(until=timedelta(minutes=1))
+    asked = []
+    for question in ("orders", "due", "reserve", "next_due"):
+        answer = getattr(rig.inbox, question)
+        monkeypatch.setattr(
+            rig.inbox, question, lambda *a, _q=question, _f=answer, **k: asked.append(_q) or _f(*a, **k)
+        )
+    for _ in range(20):
+        rig.tick(after=timedelta(seconds=1))
+    assert asked == []
+    rig.tick(after=rig.patience.orphan_after)
+    waiting = rig.record(CONFIG)
+    assert waiting.state is State.ORPHANED
+    asked.clear()
+    rig.inbox.replace([(waiting, waiting.ready(rig.clock.now()))])
+    rig.tick(after=timedelta(seconds=1))
+    assert set(asked) == {"orders", "due", "reserve", "next_due"}
+
+
 def test_a_deleted_file_is_gone_and_comes_back(rig):
     """A file that is deleted before it was ingested leaves a trace, and may come back."""
     rig.folder.write(B1, RAW_B1, size=500)

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ from pfs_ingestd.adapters.inbox.claim import claim
 from pfs_ingestd.adapters.inbox.damage import APPLICATION_ID, damaged, is_foreign
 from pfs_ingestd.errors import Code, Fatal, IngestdError, Outage, StaleRecord, TryLater
 
-__all__ = ["file_of", "open_engine", "transaction"]
+__all__ = ["edition", "file_of", "open_engine", "transaction"]
 
 LOCK_SECONDS = 5
 """How long to wait for another writer, such as a `retry` on the command line."""
@@ -126,6 +126,28 @@ def transaction(engine: Engine, *, writing: bool) -> Iterator[Connection]:
         with engine.connect().execution_options(writing=writing) as connection, connection.begin():
             yield connection
     except DBAPIError as error:
+        raise _ours(error.orig, engine.url) from error
+
+
+def edition(engine: Engine) -> object:
+    """Tell what stays equal as long as nothing is written to a database; raises what `transaction` does.
+
+    SQLite knows what others committed, and each connection what it changed itself. It is asked past
+    SQLAlchemy, in a ninth of the time: an idle daemon asks for it all the time. PostgreSQL knows no such
+    thing, and its answers are never equal.
+    """
+    if engine.dialect.name != "sqlite":
+        return object()
+    try:
+        with closing(engine.raw_connection()) as borrowed:
+            connection = borrowed.driver_connection
+            if not isinstance(connection, sqlite3.Connection):
+                raise TypeError(f"no connection of the sqlite3 module: {connection!r}")
+            [by_others] = connection.execute("PRAGMA data_version").fetchone()
+            return connection, by_others, connection.total_changes
+    except DBAPIError as error:
+        raise _ours(error.orig, engine.url) from error
+    except sqlite3.Error as error:
         raise _ours(error, engine.url) from error
 
 
@@ -229,9 +251,8 @@ def _told(url: URL) -> str:
     return repr(url.set(query=query))
 
 
-def _ours(error: DBAPIError, url: URL) -> IngestdError:
+def _ours(foreign: BaseException | None, url: URL) -> IngestdError:
     """Find the class of a failure: by SQLite's code, else by PostgreSQL's SQLSTATE."""
-    foreign = error.orig
     message = f"the inbox {_told(url)} failed: {str(foreign).strip()}"
     if isinstance(foreign, sqlite3.Error):
         if _is_damage(foreign):

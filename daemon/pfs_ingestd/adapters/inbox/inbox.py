@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from pfs_ingestd.adapters.inbox import schema
 from pfs_ingestd.adapters.inbox.damage import damaged
-from pfs_ingestd.adapters.inbox.engine import open_engine, transaction
+from pfs_ingestd.adapters.inbox.engine import edition, open_engine, transaction
 from pfs_ingestd.adapters.inbox.ordering import give, given
 from pfs_ingestd.adapters.inbox.remembering import histories, remember
 from pfs_ingestd.adapters.inbox.rows import (
@@ -145,6 +145,10 @@ class SqlInbox:
             lost = self._put_back(connection, now, FILE.c.state == State.INGESTING.value)
             self._recount(connection)
         return lost
+
+    def edition(self) -> object:
+        """Tell what stays equal as long as nobody writes to the inbox; in PostgreSQL nothing does."""
+        return edition(self._engine)
 
     def find(self, paths: Collection[Path]) -> Mapping[Path, FileRecord]:
         """Get the records of some paths, where there are any."""
