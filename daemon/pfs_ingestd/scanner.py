@@ -47,6 +47,8 @@ class _Step:
     mark: FolderMark | None = None
 
 
+_NOTHING = _Step()
+
 # Stands among the paths that are to be listed again for all of them; each of those is absolute.
 _EVERYWHERE = Path()
 
@@ -243,6 +245,7 @@ class Scanner:
         marks: list[FolderMark] = []
         ended = False
         begun = self._clock.now()
+        end = begun + SLICE
         for step in scan.steps:
             if step.mark:
                 marks.append(step.mark)
@@ -251,7 +254,7 @@ class Scanner:
             if step.path and step.fresh:
                 fresh.add(step.path)
             # A clock that is set back ends the slice, too.
-            if len(seen) >= files or not timedelta(0) <= self._clock.now() - begun < SLICE:
+            if len(seen) >= files or not begun <= self._clock.now() < end:
                 break
         else:
             ended = True
@@ -271,7 +274,7 @@ class Scanner:
         """Go through the paths of each listing that are new or missing, and then give its mark."""
         for listing in self._listings(scan):
             if listing is None:
-                yield _Step()
+                yield _NOTHING
                 continue
             folder = listing.mark.folder
             known = self._inbox.names(folder)

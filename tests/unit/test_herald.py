@@ -133,7 +133,7 @@ def test_an_inbox_that_is_away_is_an_outage_that_is_told(station, monkeypatch):
     def away(*_args, **_options):
         raise Outage(Code.STATE_UNREACHABLE, "no answer")
 
-    monkeypatch.setattr(station.inbox, "due", away)
+    monkeypatch.setattr(station.inbox, "edition", away)
     station.daemon._guarded_tick(())  # noqa: SLF001 (as the loop does)
     assert station.courier.sent[-1]["last"]["code"] == "state_unreachable"
 

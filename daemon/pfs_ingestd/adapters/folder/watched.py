@@ -60,6 +60,7 @@ class _Memory:
     stamp: tuple[int, int, int, int]
     since: float
     kinds: frozenset[Kind]
+    is_root: bool
     folders: tuple[Path, ...]
 
 
@@ -107,7 +108,7 @@ class WatchedFolder:
         self._mount_of = mount_of
         self._mounts: dict[Path, Path] = {}
         self._memories: dict[Path, _Memory] = {}
-        self._missing: Sequence[Path] = ()
+        self._missing: Collection[Path] = ()
         self._costs: Mapping[Path, float] = {}
         self._problems: dict[Path, OSError] = {}
         self._unseen: dict[Path, OSError] = {}
@@ -132,24 +133,26 @@ class WatchedFolder:
         self._unseen = {}
         visited: dict[Path, _Memory] = {}
         served: dict[_Identity, frozenset[Kind]] = {}
-        pending: list[tuple[Path, Path]] = []
-        costs = dict.fromkeys(self._roots, 0.0)
+        pending: list[tuple[int, Path]] = []
+        roots = list(self._roots)
+        seconds = [0.0 for _ in roots]
 
-        def visit(root: Path, folder: Path) -> Listing | None:
+        def visit(root: int, folder: Path) -> Listing | None:
             begun = self._monotonic()
             listing, below = self._visit(folder, marks, visited, served)
-            pending.extend((root, each) for each in below)
-            costs[root] += self._monotonic() - begun
+            if below:
+                pending.extend([(root, each) for each in below])
+            seconds[root] += self._monotonic() - begun
             return listing
 
-        for root in self._roots:
-            yield visit(root, root)
+        for number, root in enumerate(roots):
+            yield visit(number, root)
         # The nights of all roots together: the last is visited first, with all that is below it.
         pending.sort(key=lambda each: each[1].name)
         while pending:
             yield visit(*pending.pop())
-        self._costs = costs
-        self._missing = [folder for folder in marks if folder not in visited]
+        self._costs = dict(zip(roots, seconds, strict=True))
+        self._missing = set(marks).difference(visited)
         self._memories = visited
         self._raise_for_roots()
 
@@ -251,13 +254,15 @@ class WatchedFolder:
         memory = self._memories.get(folder)
         try:
             # The time is read before the names: what is added in between shows as another time next time.
-            status = folder.stat()
-            if folder in self._roots:
+            status = os.stat(folder)  # noqa: PTH116 (thousands of times a second)
+            is_root = memory.is_root if memory else folder in self._roots
+            if is_root:
                 self._check_mounted(folder)
-            stamp = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+            identity = (status.st_dev, status.st_ino)
+            stamp = (*identity, status.st_mtime_ns, status.st_ctime_ns)
             kinds = memory.kinds if memory else self._roots.kinds(folder)
-            already = served.get(stamp[:2], NO_KINDS)
-            if kinds <= already:
+            already = served.get(identity)
+            if already is not None and kinds <= already:
                 return None, ()
             mark = marks.get(folder)
             known = mark is not None and mark.settled and mark.mtime_ns == status.st_mtime_ns
@@ -265,9 +270,9 @@ class WatchedFolder:
             listing = None
             if memory is None or not known:
                 now = self._monotonic()
-                contents = self._list(folder, NO_KINDS if known else kinds - already)
+                contents = self._list(folder, NO_KINDS if known else kinds - (already or NO_KINDS))
                 since = memory.since if memory and memory.stamp == stamp else now
-                memory = _Memory(stamp, since, kinds, contents.folders)
+                memory = _Memory(stamp, since, kinds, is_root, contents.folders)
                 still = now - since >= self._settling or self._changed_long_ago(status)
                 settled = still and not contents.loose
                 mark = FolderMark(folder, status.st_mtime_ns, settled)
@@ -277,7 +282,7 @@ class WatchedFolder:
                 self._problems[folder] = error
             return None, ()
         visited[folder] = memory
-        served[stamp[:2]] = already | kinds
+        served[identity] = already | kinds if already else kinds
         return listing, memory.folders
 
     def _changed_long_ago(self, status: os.stat_result) -> bool:
