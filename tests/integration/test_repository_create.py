@@ -23,7 +23,7 @@ from repository_files import (
 SEED = Path(pfs.__file__).with_name("seed")
 
 ADDED = (
-    "1 records of instrument",
+    "1 record of instrument",
     "22 records of detector",
     "4 records of physical_filter",
     "5 records of spectrograph",

@@ -397,7 +397,7 @@ def test_what_is_lacking_can_be_added(tmp_path, datasets, bands, added):
     report = create_repository(root)
 
     assert set(report.added) == added | {
-        "1 records of instrument",
+        "1 record of instrument",
         "4 records of physical_filter",
         "5 records of spectrograph",
         "5 records of arm",

@@ -14,6 +14,7 @@ from pfs_ingestd.cli.verdict import Finding, Mark, size_text, span_text, verdict
 from pfs_ingestd.config import load_config
 from pfs_ingestd.desk import read_status
 from pfs_ingestd.errors import Code, ExitCode, Rejected
+from pfs_ingestd.text import counted
 
 __all__ = ["status"]
 
@@ -78,7 +79,10 @@ def _rows(content: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]
     if content["watchers_left_out"]:
         yield "", f"and {content['watchers_left_out']} more"
     if scan := content["last_scan"]:
-        yield "last scan", f"{ago(scan['at'])}, {scan['seconds']} s, {scan['folders']:,} folders listed"
+        yield (
+            "last scan",
+            f"{ago(scan['at'])}, {scan['seconds']} s, {counted(scan['folders'], 'folder')} listed",
+        )
     counts = [f"{number:,} {state}" for state, number in content["counts"].items() if number]
     yield "files", ", ".join(counts) or "none yet"
     yield from _work(content)
@@ -100,7 +104,8 @@ def _work(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         oldest = span_text(timedelta(seconds=pending["oldest_age_seconds"] or 0))
         yield "pending", f"{pending['files']:,}, the oldest for {oldest}"
     today, hour = (
-        f"{done[key]['files']:,} files, {size_text(done[key]['bytes'])}" for key in ("today", "last_hour")
+        f"{counted(done[key]['files'], 'file')}, {size_text(done[key]['bytes'])}"
+        for key in ("today", "last_hour")
     )
     yield "ingested", f"today (UTC) {today}; in the last hour {hour}"
     rate = f"{done['files_per_second']} files/s, {done['megabytes_per_second']} MB/s"
@@ -112,7 +117,7 @@ def _work(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _workers(content: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]]:
     for worker in content.get("workers", ()):
-        at_work = f"{worker['visits']:,} visits in hand, {worker['files']:,} files ingested"
+        at_work = f"{counted(worker['visits'], 'visit')} in hand, {counted(worker['files'], 'file')} ingested"
         who = f"{worker['name']}, process {worker['pid']} on {worker['host']}"
         seen = span_text(now - datetime.fromisoformat(worker["heartbeat"]))
         yield "worker", f"{who}: {at_work}, seen {seen} ago"

@@ -37,6 +37,7 @@ from pfs_ingestd.pfs.instrument import (
     VISIT_MAX,
 )
 from pfs_ingestd.redaction import redacted
+from pfs_ingestd.text import counted
 
 __all__ = ["CreateReport", "create_repository"]
 
@@ -339,7 +340,7 @@ def _add_records(butler: Butler, instrument: str) -> Iterator[str]:
             missing = [record for key, record in wanted.items() if key not in there]
             butler.registry.insertDimensionData(element.name, *missing)
         if missing:
-            yield f"{len(missing)} records of {element.name}"
+            yield f"{counted(len(missing), 'record')} of {element.name}"
 
 
 def _rows(instrument: str) -> Mapping[str, Sequence[Row]]:
