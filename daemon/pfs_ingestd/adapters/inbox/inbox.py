@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Executable,
+    Integer,
     bindparam,
     func,
     or_,
@@ -39,6 +40,7 @@ from pfs_ingestd.adapters.inbox.rows import (
 )
 from pfs_ingestd.adapters.inbox.schema import DUE, FILE, FOLDER, HOLD, TALLY, WORKER
 from pfs_ingestd.adapters.inbox.steps import (
+    AMONG,
     CHUNK,
     among,
     by_folder,
@@ -64,6 +66,24 @@ LEARNING = (1000, 4)
 """After how many new files statistics are first made, and how many times as many until the next."""
 
 RECORDS = select(*COLUMNS).select_from(FILE).join(FOLDER)
+_FIND = RECORDS.where(*AMONG)
+_IDS = select(FILE.c.id, FILE.c.name).join(FOLDER).where(*AMONG)
+_DUE_FILES = (
+    RECORDS.where(
+        FILE.c.state == bindparam("of"),
+        or_(FILE.c.not_before.is_(None), FILE.c.not_before <= bindparam("until")),
+    )
+    .order_by(FILE.c.live.desc(), FILE.c.visit.desc(), FILE.c.name, FILE.c.folder_id)
+    .limit(bindparam("at_most", type_=Integer))
+)
+_SMALL_DUE_FILES = _DUE_FILES.where(FILE.c.size <= bindparam("largest"))
+_OF_VISITS = RECORDS.where(FILE.c.visit.in_(bindparam("visits", expanding=True)))
+_CONFIGS_OF_VISITS = _OF_VISITS.where(
+    FILE.c.kind == Kind.PFS_CONFIG.value, FILE.c.state.in_(bindparam("states", expanding=True))
+)
+_COUNTS = select(TALLY.c.state, TALLY.c.files)
+_NEXT_DUE = select(func.min(DUE)).where(FILE.c.state == bindparam("of"))
+_OLDEST = select(func.min(FILE.c.steady_since)).where(FILE.c.state == bindparam("of"))
 _MARK = (
     update(FOLDER)
     .where(FOLDER.c.id == bindparam("row_id"))
@@ -157,7 +177,7 @@ class SqlInbox:
         with self._reading() as connection:
             for parent, named in folders.items():
                 for chunk in chunks(list(named)):
-                    rows = connection.execute(RECORDS.where(*among(parent, chunk)))
+                    rows = connection.execute(_FIND, among(parent, chunk))
                     found.update({each.path: each for each in map(record, rows)})
         return found
 
@@ -236,17 +256,12 @@ class SqlInbox:
         self, state: State, now: datetime, limit: int, *, largest: int | None = None
     ) -> Sequence[FileRecord]:
         """Get records in a state that are due: live ones first, then the newest visit first, then by name."""
-        statement = (
-            RECORDS.where(
-                FILE.c.state == state.value,
-                or_(FILE.c.not_before.is_(None), FILE.c.not_before <= microseconds(now)),
-            )
-            .order_by(FILE.c.live.desc(), FILE.c.visit.desc(), FILE.c.name, FILE.c.folder_id)
-            .limit(limit)
-        )
+        asked = {"of": state.value, "until": microseconds(now), "at_most": limit}
+        statement = _DUE_FILES
         if largest is not None:
-            statement = statement.where(FILE.c.size <= largest)
-        return [each for each, _ in self._records(statement)]
+            statement, asked = _SMALL_DUE_FILES, asked | {"largest": largest}
+        with self._reading() as connection:
+            return [record(row) for row in connection.execute(statement, asked)]
 
     def reserve(
         self,
@@ -281,11 +296,11 @@ class SqlInbox:
 
     def next_due(self, states: Collection[State]) -> datetime | None:
         """Tell when the next record in one of these states falls due: its `not_before`, or `updated`."""
-        return self._earliest(DUE, states)
+        return self._earliest(_NEXT_DUE, states)
 
     def of_visits(self, visits: Collection[int], states: Collection[State]) -> Sequence[FileRecord]:
         """Get the pfsConfig records of some visits in some states."""
-        return self._of_visits(visits, FILE.c.kind == Kind.PFS_CONFIG.value, _in(states))
+        return self._of_visits(_CONFIGS_OF_VISITS, visits, states=[state.value for state in states])
 
     def in_state(
         self, states: Collection[State], *, since: datetime | None = None, live: bool = False
@@ -311,12 +326,12 @@ class SqlInbox:
     def counts(self) -> Mapping[State, int]:
         """Count the records in each state; every state has an entry."""
         with self._reading() as connection:
-            counted = dict(connection.execute(select(TALLY.c.state, TALLY.c.files)).all())
+            counted = dict(connection.execute(_COUNTS).all())
             return {state: counted[state.value] for state in State}
 
     def oldest(self, states: Collection[State]) -> datetime | None:
         """Tell the earliest `steady_since` among the records in some states."""
-        return self._earliest(FILE.c.steady_since, states)
+        return self._earliest(_OLDEST, states)
 
     def ingested(self, since: datetime, before: datetime, slot: timedelta) -> Mapping[datetime, Amount]:
         """Sum up what was ingested from one time to another, by the begin of each slot since 1970.
@@ -343,7 +358,7 @@ class SqlInbox:
 
     def whole_visits(self, visits: Collection[int]) -> Sequence[FileRecord]:
         """Get all records of some visits."""
-        return self._of_visits(visits)
+        return self._of_visits(_OF_VISITS, visits)
 
     def history(self, paths: Collection[Path]) -> Mapping[Path, Sequence[Entry]]:
         """Get what did not go smoothly with some files, oldest first; nothing of those of which all did."""
@@ -351,8 +366,8 @@ class SqlInbox:
         with self._reading() as connection:
             for parent, named in by_folder(paths).items():
                 for chunk in chunks(list(named)):
-                    rows = select(FILE.c.id, FILE.c.name).join(FOLDER).where(*among(parent, chunk))
-                    ids = {row_id: named[name] for row_id, name in connection.execute(rows)}
+                    rows = connection.execute(_IDS, among(parent, chunk))
+                    ids = {row_id: named[name] for row_id, name in rows}
                     entries = histories(connection, ids)
                     found.update({ids[row_id]: of_file for row_id, of_file in entries.items()})
         return found
@@ -378,7 +393,7 @@ class SqlInbox:
         numbers = select(FILE.c.visit).distinct().where(FILE.c.night == night.isoformat())
         with self._reading() as connection:
             newest = connection.execute(numbers.order_by(FILE.c.visit.desc()).limit(visits)).scalars().all()
-        return self._of_visits(newest)
+        return self._of_visits(_OF_VISITS, newest)
 
     def marks(self) -> Mapping[Path, FolderMark]:
         """Get the remembered folders."""
@@ -461,7 +476,7 @@ class SqlInbox:
         if paths is not None:
             found = self.find(paths).values()
         elif visits is not None:
-            found = self._of_visits(visits)
+            found = self._of_visits(_OF_VISITS, visits)
         else:
             found = self.in_state(list(State) if states is None else states)
         for each in found:
@@ -505,22 +520,21 @@ class SqlInbox:
             with transaction(self._engine, writing=True) as connection:
                 connection.execute(text(f"ANALYZE {FILE.name}, {FOLDER.name}"))
 
-    def _of_visits(self, visits: Collection[int], *filters: ColumnElement[bool]) -> list[FileRecord]:
+    def _of_visits(
+        self, statement: Executable, visits: Collection[int], **asked: Sequence[str]
+    ) -> list[FileRecord]:
         records: list[FileRecord] = []
         numbers = [index(visit) for visit in visits]
         with self._reading() as connection:
             for chunk in chunks(numbers):
-                rows = connection.execute(RECORDS.where(FILE.c.visit.in_(chunk), *filters))
+                rows = connection.execute(statement, {"visits": chunk, **asked})
                 records.extend(map(record, rows))
         return records
 
-    def _earliest(self, time: ColumnElement[int], states: Collection[State]) -> datetime | None:
+    def _earliest(self, of_state: Executable, states: Collection[State]) -> datetime | None:
         """Find the earliest of a time among the records in some states; an index has it ready for each."""
         with self._reading() as connection:
-            times = [
-                connection.execute(select(func.min(time)).where(FILE.c.state == state.value)).scalar()
-                for state in states
-            ]
+            times = [connection.execute(of_state, {"of": state.value}).scalar() for state in states]
             return min((moment(earliest) for earliest in times if earliest is not None), default=None)
 
     def _records(self, statement: Executable) -> Sequence[tuple[FileRecord, int]]:
@@ -536,7 +550,3 @@ class SqlInbox:
                 yield connection
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise damaged(self._engine.url, f"a value in it cannot be understood: {error!r}") from error
-
-
-def _in(states: Collection[State]) -> ColumnElement[bool]:
-    return FILE.c.state.in_([state.value for state in states])

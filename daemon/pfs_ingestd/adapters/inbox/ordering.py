@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, text
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, text
 
 from pfs_ingestd.adapters.inbox.rows import microseconds, moment, storable
 from pfs_ingestd.adapters.inbox.schema import ORDER
@@ -15,6 +15,7 @@ from pfs_ingestd.records import path_text, text_path
 __all__ = ["give", "given"]
 
 _STANDING = select(func.max(ORDER.c.number)).where(ORDER.c.what.in_(sorted(STANDING))).scalar_subquery()
+_AFTER = select(ORDER).where(ORDER.c.number > bindparam("after")).order_by(ORDER.c.number)
 
 
 def give(connection: Connection, order: Order) -> Order:
@@ -38,8 +39,7 @@ def give(connection: Connection, order: Order) -> Order:
 
 def given(connection: Connection, after: int) -> Sequence[Order]:
     """Get the orders that were given after one, oldest first."""
-    rows = select(ORDER).where(ORDER.c.number > after).order_by(ORDER.c.number)
-    return [_order(row) for row in connection.execute(rows)]
+    return [_order(row) for row in connection.execute(_AFTER, {"after": after})]
 
 
 def _order(row: Row[Any]) -> Order:

@@ -7,7 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Insert, Update, bindparam, insert, select, update
+from sqlalchemy import Connection, Insert, Update, bindparam, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from pfs_ingestd.adapters.inbox.rows import microseconds
@@ -15,6 +15,7 @@ from pfs_ingestd.adapters.inbox.schema import FILE, FOLDER, TALLY, VISIT
 from pfs_ingestd.records import State, path_text
 
 __all__ = [
+    "AMONG",
     "CHUNK",
     "among",
     "by_folder",
@@ -29,6 +30,21 @@ __all__ = [
 
 CHUNK = 1000
 """How many values or rows go through one statement."""
+
+# What is asked for each file that arrives is a statement that is made once: to make it takes SQLAlchemy as
+# long as to execute it.
+AMONG = (FOLDER.c.path == bindparam("folder"), FILE.c.name.in_(bindparam("names", expanding=True)))
+"""The files that `among` means."""
+
+_LOCKED = (
+    select(FILE.c.name, FILE.c.id, FILE.c.state, FILE.c.attempts)
+    .join(FOLDER)
+    .where(*AMONG)
+    .order_by(FILE.c.id)
+    .with_for_update(of=FILE)
+)
+
+_FOLDER_IDS = select(FOLDER.c.path, FOLDER.c.id).where(FOLDER.c.path.in_(bindparam("paths", expanding=True)))
 
 _T = TypeVar("_T")
 
@@ -66,13 +82,11 @@ _COUNT = update(TALLY).where(TALLY.c.state == bindparam("of")).values(files=TALL
 
 def locked(connection: Connection, paths: Iterable[Path]) -> dict[Path, tuple[int, str, int]]:
     """Get id, state and attempts of some paths, and keep other writers from them (SQLite already does)."""
-    columns = select(FILE.c.name, FILE.c.id, FILE.c.state, FILE.c.attempts).join(FOLDER)
     stored = {}
     # Always in the same order, as `count` does.
     for parent, named in sorted(by_folder(paths).items()):
         for chunk in chunks(sorted(named)):
-            statement = columns.where(*among(parent, chunk)).order_by(FILE.c.id).with_for_update(of=FILE)
-            for name, *rest in connection.execute(statement):
+            for name, *rest in connection.execute(_LOCKED, among(parent, chunk)):
                 stored[named[name]] = tuple(rest)
     return stored
 
@@ -100,9 +114,7 @@ def folder_ids(connection: Connection, paths: Sequence[str]) -> dict[str, int]:
 def _known_ids(connection: Connection, paths: Sequence[str]) -> dict[str, int]:
     ids: dict[str, int] = {}
     for chunk in chunks(paths):
-        ids.update(
-            connection.execute(select(FOLDER.c.path, FOLDER.c.id).where(FOLDER.c.path.in_(chunk))).all()
-        )
+        ids.update(connection.execute(_FOLDER_IDS, {"paths": chunk}).all())
     return ids
 
 
@@ -114,9 +126,9 @@ def by_folder(paths: Iterable[Path]) -> dict[Path, dict[str, Path]]:
     return folders
 
 
-def among(parent: Path, names: Collection[str]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """Mean the files of some stored names in a folder."""
-    return FOLDER.c.path == path_text(parent), FILE.c.name.in_(names)
+def among(parent: Path, names: Collection[str]) -> Mapping[str, object]:
+    """Mean, in a statement with `AMONG`, the files of some stored names in a folder."""
+    return {"folder": path_text(parent), "names": names}
 
 
 def chunks(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
