@@ -115,7 +115,8 @@ def link_file(source: Path, target: Path) -> bool:
         If the file is not there, or the folder does not take it.
     """
     try:
-        os.link(os.path.realpath(source), target)
+        # To go through its whole path takes as long as the link; of its folders the kernel follows any.
+        os.link(source.resolve() if source.is_symlink() else source, target)
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise

@@ -91,6 +91,9 @@ class Layout:
             How the name of the file ends, the dot included.
         """
         path = self.templates.getTemplate(ref).format(ref)
+        if "." not in path.rpartition("/")[2]:
+            # Most templates say no extension, and to look for it with ResourcePath takes as long as they do.
+            return ResourcePath(path + extension, forceAbsolute=False, forceDirectory=False)
         return ResourcePath(path, forceAbsolute=False, forceDirectory=False).updatedExtension(extension)
 
 

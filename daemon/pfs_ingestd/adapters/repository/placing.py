@@ -46,11 +46,11 @@ class Placing(ABC):
         Parameters
         ----------
         source : `~lsst.resources.ResourcePath`
-            The file.
+            The file, or its copy.
         place : `~lsst.resources.ResourcePath`
             Where it is to be, in the datastore.
         transfer : `str`
-            A transfer mode of Butler; for ``copy`` and ``move`` the file is a copy in the datastore already.
+            A transfer mode of Butler; for ``copy`` and ``move`` there is a copy in the datastore already.
 
         Raises
         ------
