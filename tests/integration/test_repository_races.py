@@ -188,14 +188,20 @@ def stop(monkeypatch):
     return install
 
 
+def begun(pool, arrived, action):
+    """Begin something in a thread, and wait until it has come to where it is halted."""
+    future = pool.submit(action)
+    future.add_done_callback(lambda _: arrived.set())
+    assert arrived.wait(PATIENCE)
+    assert not future.done(), f"it never came there: {future.exception()!r}"
+    return future
+
+
 def both(place, halted, first, second):
     """Let one host stop in its transaction, another come until it waits for the first, then both go on."""
     arrived, go_on = halted
     with ThreadPoolExecutor(2) as pool:
-        one = pool.submit(first)
-        one.add_done_callback(lambda _: arrived.set())
-        assert arrived.wait(PATIENCE)
-        assert not one.done(), f"it never came there: {one.exception()!r}"
+        one = begun(pool, arrived, first)
         other = pool.submit(second)
         place.wait_for_a_waiter(other)
         go_on.set()
@@ -471,10 +477,7 @@ def storing_meanwhile(place, halted, store):
     """Cut off a host that was halted, and let others store something; then it goes on."""
     arrived, go_on = halted
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(store)
-        future.add_done_callback(lambda _: arrived.set())
-        assert arrived.wait(PATIENCE)
-        assert not future.done(), f"it never came there: {future.exception()!r}"
+        future = begun(pool, arrived, store)
         place.cut_off()
         yield future
         go_on.set()
