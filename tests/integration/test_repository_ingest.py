@@ -1,5 +1,6 @@
 """`ButlerRepository` against a real repository: what is stored, and what is said about it."""
 
+import gc
 from pathlib import Path
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.resources import ResourcePath
 
 from pfs_ingestd.adapters.repository import open_repository
+from pfs_ingestd.adapters.repository.items import Item
 from pfs_ingestd.errors import Code, TryLater
 from pfs_ingestd.ports import Outcome, Stored
 from repository_files import (
@@ -54,6 +56,23 @@ def test_a_visit_is_stored_in_one_transaction(root, incoming, opened):
     assert count(root) == ((1, 17, 17), 17)
     assert sorted(rows(root, "cat_id")) == [("PFS", 3), ("PFS", 1001)]
     assert sorted(rows(root, "pfsConfig")) == [("PFS", 3, 12), ("PFS", 1001, 12)]
+
+
+@EVERYWHERE
+def test_a_batch_leaves_nothing_to_the_collector_of_garbage(incoming, opened):
+    """What is held of a batch's files goes with it: the collector comes late, and there are thousands."""
+    first, second = (raw_dataset(ccd_file(incoming / f"{visit}.fits", visit), visit) for visit in (12, 13))
+    repository = opened()
+    repository.ingest([an_exposure(12)], [first])  # what SQLAlchemy does for the first time leaves its frames
+    gc.collect()
+    gc.disable()
+    try:
+        repository.ingest([an_exposure(13)], [second])
+        held = [each for each in gc.get_objects() if isinstance(each, Item)]
+    finally:
+        gc.enable()
+
+    assert held == []
 
 
 def test_ids_are_the_same_everywhere(tmp_path, incoming):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from lsst.daf.butler import DatasetRef, Dimension, DimensionRecord, FileDataset
@@ -58,7 +59,10 @@ class Batch:
 
     def __post_init__(self) -> None:
         session = self.session
-        self._placing = placing_at(session.datastore, self._ask, lasting=session.is_sqlite)
+        # Asks the registry for a dataset of ours; without a transaction it does not answer. Not a method of
+        # this: the files of a batch would be held until the collector of garbage comes.
+        heard = partial(stored_artifacts, session, self.items[:1])
+        self._placing = placing_at(session.datastore, heard, lasting=session.is_sqlite)
 
     def store(self) -> dict[int, Outcome]:
         """Store it.
@@ -177,11 +181,6 @@ class Batch:
             # sometimes repaired in place by those whose file it is, too.
             record_validation_info=self.owned,
         )
-
-    def _ask(self) -> None:
-        """Ask the registry for a dataset of ours; without a transaction it does not answer."""
-        stored_artifacts(self.session, self.items[:1])
-
 
 def stored_artifacts(session: Session, items: Sequence[Item]) -> dict[UUID, ResourcePath]:
     """Ask the datastore where the artifacts of some datasets are, those that it knows; they may be gone."""
