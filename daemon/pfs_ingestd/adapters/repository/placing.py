@@ -90,10 +90,11 @@ def is_exclusive(root: ResourcePath) -> bool:
     """
     if not root.isLocal:
         return has_conditions(root)
-    with tempfile.NamedTemporaryFile(dir=root.ospath, prefix=OURS) as trial:
-        if linked := link_file(Path(trial.name), second := Path(f"{trial.name}-2")):
-            second.unlink()
-    return linked
+    # What a killed process leaves of it is swept with the folders of those who died while they copied.
+    with tempfile.TemporaryDirectory(dir=root.ospath, prefix=OURS) as folder:
+        first = Path(folder) / "first"
+        first.touch()
+        return link_file(first, first.with_name("second"))
 
 
 class _InFolder(Placing):
