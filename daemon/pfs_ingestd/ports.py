@@ -168,7 +168,7 @@ class Folder(Protocol):
         Yields
         ------
         listing : `Listing` or `None`
-            `None` for each folder that there is nothing to say of, so that a scan can be left between two.
+            `None` now and then while there is nothing to say, so that a scan can be left between two folders.
 
         Raises
         ------

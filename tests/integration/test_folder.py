@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pfs_ingestd.adapters.folder import LONG_AGO, SETTLING, WatchedFolder
+from pfs_ingestd.adapters.folder import LONG_AGO, PAUSE, SETTLING, WatchedFolder
 from pfs_ingestd.errors import Code, Outage, TryLater
 from pfs_ingestd.pfs.names import parse
 from pfs_ingestd.ports import FolderMark
@@ -346,6 +346,23 @@ def test_names_are_not_read_where_nothing_changed(root, watch):
     folder = WatchedFolder({root: BOTH}, parse=pytest.fail, monotonic=watch.stopwatch)
 
     assert list(folder.scan(watch.marks)) == [None]
+
+
+@pytest.mark.parametrize(("seconds", "pauses"), [(0.0, 1), (2 * PAUSE, 4)], ids=["quick", "slow"])
+def test_a_scan_can_be_left_now_and_then(root, watch, monkeypatch, seconds, pauses):
+    """Where nothing changed it goes on for a moment, and is left after each folder that takes longer."""
+    for number in (1, 2, 3):
+        (root / f"2025-01-0{number}").mkdir()
+    watch.settle()
+    stat = os.stat
+
+    def slow(*arguments, **options):
+        watch.stopwatch.seconds += seconds
+        return stat(*arguments, **options)
+
+    monkeypatch.setattr(os, "stat", slow)
+
+    assert list(watch.folder.scan(watch.marks)) == [None] * pauses
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])

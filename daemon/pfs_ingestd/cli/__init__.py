@@ -17,7 +17,7 @@ from pfs_ingestd.text import one_line
 
 __all__ = ["main"]
 
-_COLLECTING = (10_000, 10, 10)
+_COLLECTING = (10_000, 3, 3)
 """How often garbage is collected: `gc.set_threshold`, whose own first value is 700."""
 
 # Each command's module is imported only when it is used: those for operators then answer in a fraction of

@@ -13,7 +13,7 @@ from pfs_ingestd.errors import Code, IngestdError, Outage, TryLater
 from pfs_ingestd.ports import FolderMark, Listing
 from pfs_ingestd.records import FileName, Kind, Sighting, path_text
 
-__all__ = ["LONG_AGO", "SETTLING", "WatchedFolder"]
+__all__ = ["LONG_AGO", "PAUSE", "SETTLING", "WatchedFolder"]
 
 SETTLING = 90.0
 """Seconds for which a folder's time must have stood still before an unchanged time means unchanged names.
@@ -28,6 +28,9 @@ LONG_AGO = 900.0
 Half a million files of an archive are then listed once, and not again and again until `SETTLING` is over. The
 margin is for clocks of file servers that differ from ours.
 """
+
+PAUSE = 0.001
+"""After so many seconds a scan can be left although there is nothing to say of the folders it came to."""
 
 _Identity: TypeAlias = tuple[int, int]
 
@@ -122,7 +125,7 @@ class WatchedFolder:
         Yields
         ------
         listing : `Listing` or `None`
-            `None` for a folder that has not changed, is away or is served elsewhere.
+            `None` now and then where folders have not changed, are away or are served elsewhere.
 
         Raises
         ------
@@ -149,8 +152,12 @@ class WatchedFolder:
             yield visit(number, root)
         # The nights of all roots together: the last is visited first, with all that is below it.
         pending.sort(key=lambda each: each[1].name)
+        resumed = self._monotonic()
         while pending:
-            yield visit(*pending.pop())
+            listing = visit(*pending.pop())
+            if listing or self._monotonic() - resumed >= PAUSE:
+                yield listing
+                resumed = self._monotonic()
         self._costs = dict(zip(roots, seconds, strict=True))
         self._missing = set(marks).difference(visited)
         self._memories = visited

@@ -182,6 +182,7 @@ class Batch:
             record_validation_info=self.owned,
         )
 
+
 def stored_artifacts(session: Session, items: Sequence[Item]) -> dict[UUID, ResourcePath]:
     """Ask the datastore where the artifacts of some datasets are, those that it knows; they may be gone."""
     if not items:
