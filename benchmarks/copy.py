@@ -143,6 +143,8 @@ def _arrive_beside(
         if not count_files(site.config)[State.INGESTING]:
             break
         waits.append(_arrive(arrival, night, site, reader))
+    else:
+        raise RuntimeError("no visit of the night is left: ask for fewer --visits")
     for visit in ramps.visits:
         reader.wait_for(visit, 1)
     ramps.leave()

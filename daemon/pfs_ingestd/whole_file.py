@@ -21,7 +21,8 @@ def replace_content(path: Path, data: bytes, *, durable: bool) -> None:
     data : `bytes`
         The new content.
     durable : `bool`
-        Whether the file is to be whole after a power cut, too, which makes the caller wait for the disk.
+        Whether the file is to be whole after a power cut, too, which makes the caller wait for the disk. What
+        it has then may be the old content: to have the new name on the disk would be a second wait.
 
     Raises
     ------
@@ -40,13 +41,3 @@ def replace_content(path: Path, data: bytes, *, durable: bool) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    if durable:
-        _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
