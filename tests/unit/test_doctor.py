@@ -11,7 +11,7 @@ from pfs_ingestd.adapters.asking import ask
 from pfs_ingestd.doctor import judgement
 from pfs_ingestd.doctor.examination import Check, examine
 from pfs_ingestd.doctor.facts import Clock, Credentials, Disk, Inotify, Reading, Right, Unit
-from pfs_ingestd.doctor.findings import Level, ok
+from pfs_ingestd.doctor.findings import Finding, Level, ok
 from pfs_ingestd.doctor.machine import unit_at
 from pfs_ingestd.errors import Code, Fatal, Outage, Rejected, TryLater
 from pfs_ingestd.install.folders import Folders
@@ -288,6 +288,29 @@ def examined(config_file, *checks):
     begun = []
     found = list(examine(config_file, {}, user=None, begin=begun.append, checks=checks))
     return begun, [(name, finding) for name, finding in found if name != "configuration"]
+
+
+def test_what_fails_several_checks_is_told_once(config_file):
+    """The others say where; another failure is told in full."""
+
+    def refused(_):
+        raise Fatal(Code.CREDENTIALS_REFUSED, "wrong keys", hint="correct them")
+
+    def away(_):
+        raise Outage(Code.REPOSITORY_UNREACHABLE, "no answer", hint="wait")
+
+    checks = [Check("folders", refused), Check("disks", refused), Check("clocks", away)]
+    _, found = examined(config_file, *checks)
+    assert [(name, finding.level) for name, finding in found] == [
+        ("folders", ERROR),
+        ("disks", WARNING),
+        ("clocks", ERROR),
+    ]
+    assert "wrong keys" in found[0][1].text
+    assert found[1][1] == Finding(
+        WARNING, "this could not be looked at, by what is told of folders", "correct them"
+    )
+    assert "no answer" in found[2][1].text
 
 
 def test_a_check_that_fails_is_a_finding(config_file):

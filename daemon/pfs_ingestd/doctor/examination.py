@@ -130,14 +130,18 @@ def examine(
         unit=unit,
         account=account,
     )
+    told: dict[str, str] = {}
     for check in CHECKS if checks is None else checks:
         begin(check.name)
-        for finding in _made(check, patient):
+        for finding in _made(check, patient, told):
             yield check.name, finding
 
 
-def _made(check: Check, patient: Patient) -> Iterator[Finding]:
-    """Make a check; whatever becomes of it is a finding. What it found before it failed is kept."""
+def _made(check: Check, patient: Patient, told: dict[str, str]) -> Iterator[Finding]:
+    """Make a check; whatever becomes of it is a finding. What it found before it failed is kept.
+
+    What fails several checks is told in full under the first of them, whose name is noted.
+    """
     found: list[Finding] = []
 
     def look() -> None:
@@ -153,8 +157,13 @@ def _made(check: Check, patient: Patient) -> Iterator[Finding]:
         text = f"the check itself failed: {type(trouble).__name__}: {trouble}"
         failure = error(text, "look at what it names; if that is in order, report this as a bug")
     yield from list(found)
-    if failure:
+    if failure is None:
+        return
+    first = told.setdefault(failure.text, check.name)
+    if first == check.name:
         yield failure
+    else:
+        yield warning(f"this could not be looked at, by what is told of {first}", failure.cure)
 
 
 def _folders(patient: Patient) -> Iterator[Finding]:
