@@ -17,6 +17,7 @@ from lsst.resources.file import FileResourcePath
 from lsst.resources.s3 import S3ResourcePath
 
 from pfs_ingestd.adapters.repository import RepositoryBroom, create_repository, open_repository, placing
+from pfs_ingestd.adapters.repository import batch as batches
 from pfs_ingestd.adapters.repository import session as sessions
 from pfs_ingestd.adapters.repository.batch import Batch
 from pfs_ingestd.adapters.repository.strays import stamp
@@ -519,7 +520,7 @@ def test_who_lost_his_locks_takes_away_no_stray(place, stop, tmp_path, transfer,
     artifact.write(b"left by somebody who died")
     mine, theirs = ccd_file(tmp_path / "a.fits"), ccd_file(tmp_path / "b.fits", seed=1)
     content = theirs.read_bytes()
-    halted = stop(Batch, "_ask", before=asked == 1)
+    halted = stop(batches, "_ask", before=asked == 1)
     with storing_meanwhile(place, halted, lambda: slow.ingest([], [raw_dataset(mine)])) as lost:
         assert results(quick.ingest([], [raw_dataset(theirs)])) == [Stored.STORED]
 

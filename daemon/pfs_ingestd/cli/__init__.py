@@ -17,9 +17,6 @@ from pfs_ingestd.text import one_line
 
 __all__ = ["main"]
 
-_COLLECTING = (10_000, 3, 3)
-"""How often garbage is collected: `gc.set_threshold`, whose own first value is 700."""
-
 # Each command's module is imported only when it is used: those for operators then answer in a fraction of
 # the second that importing Butler takes.
 _COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -99,15 +96,13 @@ def _lasting(module: str) -> ModuleType:
     """Import a module for the rest of the process's life.
 
     Nothing of it becomes garbage, and there is much of it: to look through it takes the collector 0.1 s each
-    time, in which the daemon does nothing else. With all of that out of its sight, the collector would take
-    the little that is left for so little that it goes through it all the time.
+    time, in which the daemon does nothing else.
     """
     gc.disable()
     try:
         return import_module(f"pfs_ingestd.cli.{module}")
     finally:
         gc.freeze()
-        gc.set_threshold(*_COLLECTING)
         gc.enable()
 
 

@@ -59,9 +59,8 @@ class Batch:
 
     def __post_init__(self) -> None:
         session = self.session
-        # Asks the registry for a dataset of ours; without a transaction it does not answer. Not a method of
-        # this: the files of a batch would be held until the collector of garbage comes.
-        heard = partial(stored_artifacts, session, self.items[:1])
+        # Not a method of this: the files of a batch would be held until the collector of garbage comes.
+        heard = partial(_ask, session, self.items[:1])
         self._placing = placing_at(session.datastore, heard, lasting=session.is_sqlite)
 
     def store(self) -> dict[int, Outcome]:
@@ -181,6 +180,11 @@ class Batch:
             # sometimes repaired in place by those whose file it is, too.
             record_validation_info=self.owned,
         )
+
+
+def _ask(session: Session, items: Sequence[Item]) -> None:
+    """Ask the registry for datasets of ours; without a transaction it does not answer."""
+    stored_artifacts(session, items)
 
 
 def stored_artifacts(session: Session, items: Sequence[Item]) -> dict[UUID, ResourcePath]:
