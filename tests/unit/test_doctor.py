@@ -303,12 +303,12 @@ def test_what_fails_several_checks_is_told_once(config_file):
     _, found = examined(config_file, *checks)
     assert [(name, finding.level) for name, finding in found] == [
         ("folders", ERROR),
-        ("disks", WARNING),
+        ("disks", ERROR),
         ("clocks", ERROR),
     ]
     assert "wrong keys" in found[0][1].text
     assert found[1][1] == Finding(
-        WARNING, "this could not be looked at, by what is told of folders", "correct them"
+        ERROR, "this could not be looked at, by what is told of folders", "correct them"
     )
     assert "no answer" in found[2][1].text
 

@@ -160,10 +160,9 @@ def _made(check: Check, patient: Patient, told: dict[str, str]) -> Iterator[Find
     if failure is None:
         return
     first = told.setdefault(failure.text, check.name)
-    if first == check.name:
-        yield failure
-    else:
-        yield warning(f"this could not be looked at, by what is told of {first}", failure.cure)
+    if first != check.name:
+        failure = failure._replace(text=f"this could not be looked at, by what is told of {first}")
+    yield failure
 
 
 def _folders(patient: Patient) -> Iterator[Finding]:
